@@ -1,0 +1,1 @@
+"""recsys: from a shop's events to slates worth sending."""

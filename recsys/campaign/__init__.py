@@ -1,0 +1,1 @@
+"""Everyone in, slates within promises out."""

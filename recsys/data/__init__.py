@@ -1,0 +1,1 @@
+"""Tables in, a checked Dataset and its requests out."""

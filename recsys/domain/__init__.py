@@ -1,0 +1,1 @@
+"""Nouns in, nouns out: what every other package speaks of, without any algorithm."""

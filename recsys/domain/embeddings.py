@@ -1,0 +1,43 @@
+"""Vectors of members or sales, with the outside world's ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.domain.arrays import F32
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One float32 row a member or sale; inner products rank exactly as the model does."""
+
+    ids: np.ndarray
+    """Outside ids, str[n]."""
+    vectors: F32
+    """F32[n, dim]."""
+    unit_dims: int
+    """The first unit_dims coordinates have length 1; similarity uses these alone."""
+    fingerprint: str
+    """Of the model that made them: vectors of two models never meet."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no index can rank: unequal lengths, non-finite numbers, wrong lengths."""
+        if len(self.ids) != len(self.vectors) or self.vectors.dtype != np.float32:
+            raise ValueError(f"{len(self.ids)} ids, {self.vectors.shape} {self.vectors.dtype}")
+        if not np.isfinite(self.vectors).all():
+            raise ValueError("vectors hold numbers that are not finite")
+        lengths = np.linalg.norm(self.vectors[:, : self.unit_dims], axis=1)
+        if len(lengths) and np.abs(lengths - 1).max() > 1e-4:
+            raise ValueError(f"first {self.unit_dims} coordinates have lengths other than 1")
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return self.vectors.shape[1]
+
+    @property
+    def unit(self) -> F32:
+        """The part that measures likeness, F32[n, unit_dims], of length 1."""
+        return self.vectors[:, : self.unit_dims]

@@ -1,0 +1,37 @@
+"""Settings that every source of data shares: the contract's limits, the task, the split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.domain.spec import Count, Positive, Share, Spec
+
+
+class Source(Spec):
+    """What the data contract and the requests need to know of any source."""
+
+    max_quarantined_share: Share = 0.01
+    """Share of a table's rows that may be set aside before the run stops (exit code 3)."""
+    max_unknown_share: Share = 0.05
+    """Share of values of a column that training never saw before a warning is printed."""
+    late_hours: Positive = 48.0
+    """Events that arrive later than this after they happened are flagged as late."""
+    sensitive: tuple[str, ...] = ()
+    """Sensitive columns that may be used all the same, by name."""
+    cadence: Literal["noon", "hourly", "engagement", "member"] = "noon"
+    """When requests are made: each local noon, each local hour, at each engagement (training; one
+    cutoff per block for judging), or at each member's own quantiles of time."""
+    outcome_hours: Positive = 72.0
+    """How long after a request its outcomes count; requests that are not settled stay out."""
+    validation_days: Count = 1
+    """Days of requests (for cadence=member: hundredths of a history) that choose the epoch."""
+    value_days: Count = 1
+    """Days of requests that fit the value model."""
+    calibration_days: Count = 1
+    """Days of requests that calibrate it."""
+    test_days: Count = 2
+    """Days of requests that are judged, the last that settle."""
+    towers_days: Annotated[int, Field(ge=0)] = 0
+    """Days of requests that train the towers; 0 = all before validation."""

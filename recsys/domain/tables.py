@@ -1,0 +1,48 @@
+"""Raw tables in the shop's own words, before the data contract has looked at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import polars as pl
+
+from recsys.domain.schema import Schema
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a source hands to the contract. Ids are text; instants are Datetime("us", "UTC").
+
+    Columns in the order (required | optional), besides the features that `schema` names:
+    members    member | joined_at, consent_personalise, consent_mail
+    sales      sale, opens_at | brand, closes_at, price, title
+    events     member, sale (null allowed for visit and mail_open), kind, at
+               | channel, value, is_machine, ingested_at
+    exposures  member, sale, at, send, slot, channel | propensity
+    curation   sale, from_at, until_at
+    stock      sale, at, left
+    identities source, id, member: maps `id` in events of that source to a member
+
+    `kind` holds names of domain.events.Kind in lower case, `channel` those of Channel. A frame may
+    carry `source_file` (str) and `source_row` (i64): where the row came from, for quarantine.
+    """
+
+    name: str
+    zone: str
+    schema: Schema
+    sales: pl.DataFrame
+    events: pl.DataFrame
+    members: pl.DataFrame | None = None
+    """None: the members are those of the events."""
+    exposures: pl.DataFrame | None = None
+    curation: pl.DataFrame | None = None
+    stock: pl.DataFrame | None = None
+    identities: pl.DataFrame | None = None
+    watermark: datetime | None = None
+    """Last settled instant; None = the last event's."""
+    task: Literal["shelf", "endless"] = "shelf"
+    shelf_hours: float | None = None
+    notes: tuple[str, ...] = field(default=())
+    """Facts about the source that belong into the report."""

@@ -1,0 +1,1 @@
+"""Scores and slates in, figures with intervals beside their baselines out."""

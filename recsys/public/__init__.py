@@ -1,0 +1,1 @@
+"""Public sets in, Tables out."""

@@ -1,0 +1,1 @@
+"""Scores in, slates with reasons out."""

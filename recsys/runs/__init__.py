@@ -1,0 +1,1 @@
+"""A checked Spec in, a whole run out."""

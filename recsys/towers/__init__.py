@@ -1,0 +1,1 @@
+"""Requests in, vectors of members and sales out."""

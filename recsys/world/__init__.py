@@ -1,0 +1,1 @@
+"""Settings in, a retailer whose truth is known out."""
