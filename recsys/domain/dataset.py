@@ -43,7 +43,7 @@ class Dataset:
     """Catalogues without closing times: on the shelf = engaged with in the last hours.
     None = by opens_at and closes_at."""
     task: Literal["shelf", "endless"] = "shelf"
-    """`shelf`: requests at fixed instants on what is open; `endless`: the catalogue never closes."""
+    """`shelf`: requests at fixed instants on what is open; `endless`: nothing ever closes."""
     truth: str | None = None
     """Where the simulator keeps the known truth, if this world has one."""
 

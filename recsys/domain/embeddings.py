@@ -35,7 +35,7 @@ class Embeddings:
     @property
     def dim(self) -> int:
         """Width of a vector."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     @property
     def unit(self) -> F32:

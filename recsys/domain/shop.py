@@ -1,4 +1,4 @@
-"""A shop as decisions see it: arrays of its past and its sales, the same in training and serving."""
+"""A shop as decisions see it: arrays of its past and sales, alike in training and serving."""
 
 from __future__ import annotations
 
