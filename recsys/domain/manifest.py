@@ -1,0 +1,113 @@
+"""What a published folder says of itself: its files, its parents, its seal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
+from typing import Any, TypeAlias
+
+from recsys.domain.errors import BrokenArtefactError, OldLayoutError
+
+JSON: TypeAlias = (
+    "Mapping[str, JSON] | list[JSON] | tuple[JSON, ...] | str | int | float | bool | None"
+)
+"""Plain data that json can write; tuples come back as lists."""
+
+LAYOUT = 1
+"""Version of the folders this program writes and reads."""
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 4 << 20
+
+_NOT_IN_FINGERPRINT = frozenset({"fingerprint", "seal", "made_at", "made_by", "hmac"})
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """Size and SHA-256 (64 hex digits) of one file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a reader checks before it looks at a file."""
+
+    kind: str
+    """dataset, checkpoint, bundle, export and the like."""
+    files: Mapping[str, FileFact]
+    """Path below the folder, with slashes -> its size and hash; the manifest is not listed."""
+    made_at: str
+    """ISO 8601, UTC."""
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    """Versions of recsys, python and the libraries that were loaded."""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    """Role -> fingerprint of what this was made from."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    spec: JSON = None
+    """The resolved settings of the run, as plain data."""
+    watermark: int | None = None
+    """UTC microseconds: the last instant whose events are known."""
+    decided_at: int | None = None
+    """UTC microseconds: the instant the content speaks of."""
+    self_test: JSON = None
+    """Questions and the answers a reader must get."""
+    extra: JSON = None
+    """Further facts of this kind of artefact."""
+    layout: int = LAYOUT
+    hmac: str = ""
+    """Reserved for keyed signatures."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over content, parents, counts and spec: equal bits, equal name."""
+        said = {k: v for k, v in asdict(self).items() if k not in _NOT_IN_FINGERPRINT}
+        return sha256(_canonical(said)).hexdigest()[:16]
+
+    def to_bytes(self) -> bytes:
+        """Write the one canonical form, sealed."""
+        said = asdict(self) | {"fingerprint": self.fingerprint}
+        return _canonical(said | {"seal": sha256(_canonical(said)).hexdigest()})
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Read a manifest whose seal and form are intact; `where` names it in errors.
+
+    Raises:
+        BrokenArtefactError: a byte of it was changed.
+        OldLayoutError: it is whole, and of another layout.
+    """
+    said = _sealed(data)
+    if said is None:
+        raise BrokenArtefactError(
+            f"{where} was changed since published", "make the artefact again, or use another"
+        )
+    if said.get("layout") != LAYOUT:
+        raise OldLayoutError(
+            f"{where} has layout {said.get('layout')}, this program reads {LAYOUT}",
+            "make the artefact again with this version",
+        )
+    try:
+        known: dict[str, Any] = {f.name: said[f.name] for f in fields(Manifest)}
+        known["files"] = {path: FileFact(**fact) for path, fact in said["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BrokenArtefactError(f"{where} lacks what every manifest says: {error}") from error
+    return Manifest(**known)
+
+
+def _sealed(data: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(data)
+        if not isinstance(said, dict) or _canonical(said) != data:
+            return None
+        seal = said.pop("seal", None)
+        return said if seal == sha256(_canonical(said)).hexdigest() else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _canonical(said: Mapping[str, Any]) -> bytes:
+    text = json.dumps(said, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
