@@ -1,0 +1,57 @@
+"""--help: examples first, then the groups with their options, then every setting in one line."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from recsys.runs.command import HELP_FLAGS, Vocabulary, chosen_kinds
+from recsys.runs.settings import Setting, walk
+
+WIDTH = 80
+
+EXAMPLES = {
+    "train": (
+        "python train.py                              the built-in shop, about two minutes",
+        "python train.py data=complete_journey        a public set of real purchases",
+        "python train.py data=mydata towers.dim=128   your tables, see recsys init",
+        "python train.py -m seed=1,2,3                three runs, one after another",
+        "python train.py resume=auto                  go on where a run was stopped",
+    ),
+    "serve": ("python serve_index.py                        serve the newest bundle",),
+    "recommend": ("recsys recommend member=m000042              one slate with reasons",),
+    "export": ("recsys export what=[members,sales]           vectors as parquet",),
+    "refresh": ("recsys refresh                               today's sales, no training",),
+    "check": ("recsys check data=mydata                     the data contract alone",),
+    "init": ("recsys init path=mydata/                     guess the column mapping",),
+    "doctor": ("recsys doctor                                what this machine offers",),
+    "simulate": ("recsys simulate policy=popular days=14       play a policy forward",),
+}
+
+
+def help_text(vocabulary: Vocabulary, words: Sequence[str]) -> str:
+    """Write the help of a verb, for the options chosen by the other words on the line."""
+    chosen = chosen_kinds([word for word in words if word not in HELP_FLAGS], vocabulary)
+    lines = [
+        f"recsys {vocabulary.verb} key=value ...      no dashes; add dry_run=true to see the plan",
+        "",
+        *EXAMPLES.get(vocabulary.verb, ()),
+    ]
+    for group, options in vocabulary.groups.items():
+        now = vocabulary.choices.get(group) or "none"
+        names = "  ".join(option for option in options)
+        lines += ["", f"{group}=...   now {now}", *wrapped(names, "  ")]
+    lines += ["", "settings (path, default, meaning)"]
+    for setting in walk(vocabulary.spec, chosen):
+        lines += setting_lines(setting)
+    return "\n".join(lines) + "\n"
+
+
+def setting_lines(setting: Setting) -> list[str]:
+    """Write one setting: its assignment, then its meaning, in at most 80 columns."""
+    return [f"  {setting.path}={setting.default}"[:WIDTH], *wrapped(setting.meaning, "      ")]
+
+
+def wrapped(text: str, indent: str) -> list[str]:
+    """Wrap a text to 80 columns below an indent."""
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)

@@ -1,0 +1,101 @@
+"""Every setting of a Spec by its dotted path, with its bounds, default and one-line meaning."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from recsys.domain.spec import Spec
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of --help."""
+
+    path: str
+    default: str
+    meaning: str
+
+
+def variants(annotation: object) -> tuple[type[Spec], ...]:
+    """Return the Spec classes an annotation admits: one, those of a union, or none."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return (annotation,)
+    if get_origin(annotation) in {Annotated, Union, types.UnionType}:
+        found = (variants(argument) for argument in get_args(annotation))
+        return tuple(variant for group in found for variant in group)
+    return ()
+
+
+def kind_of(variant: type[Spec]) -> str | None:
+    """Return the `kind` that selects a variant of a union, or None for a plain Spec."""
+    field = variant.model_fields.get("kind")
+    return str(get_args(field.annotation)[0]) if field else None
+
+
+def walk(spec: type[Spec], chosen: Mapping[str, str], prefix: str = "") -> Iterator[Setting]:
+    """Yield all settings below a Spec, those of a chosen kind only where `chosen` names one.
+
+    `chosen` maps a dotted path to a kind, e.g. {"data": "flash_sales"}.
+    """
+    for name, field in spec.model_fields.items():
+        path = f"{prefix}{name}"
+        below = variants(field.annotation)
+        wanted = chosen.get(path)
+        if not below or is_optional(field.annotation):
+            yield Setting(path, default_text(field), meaning(field))
+        for variant in below:
+            if wanted in {None, kind_of(variant)}:
+                yield from walk(variant, chosen, f"{path}.")
+
+
+def is_optional(annotation: object) -> bool:
+    """Tell whether None is a value of the annotation."""
+    return type(None) in get_args(annotation)
+
+
+def takes_any_key(spec: type[Spec], path: str) -> bool:
+    """Tell whether a path lies inside a mapping with free keys, such as column names."""
+    head, _, rest = path.partition(".")
+    field = spec.model_fields.get(head)
+    if field is None or not rest:
+        return False
+    if holds_mapping(field.annotation):
+        return True
+    return any(takes_any_key(variant, rest) for variant in variants(field.annotation))
+
+
+def holds_mapping(annotation: object) -> bool:
+    """Tell whether an annotation is a dict or Mapping, bare or inside a union."""
+    origin = get_origin(annotation)
+    if origin in {Annotated, Union, types.UnionType}:
+        return any(holds_mapping(argument) for argument in get_args(annotation))
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def default_text(field: FieldInfo) -> str:
+    """Write a field's default as it would be typed on the command line."""
+    value: Any = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "(needed)"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{','.join(str(v) for v in value)}]"
+    return str(value)
+
+
+def meaning(field: FieldInfo) -> str:
+    """Return a field's documentation in one line, with its choices where it has a few."""
+    text = " ".join((field.description or "").split())
+    if get_origin(field.annotation) is Literal and "one of" not in text.lower():
+        choices = " | ".join(str(choice) for choice in get_args(field.annotation))
+        return f"{choices}. {text}" if text else choices
+    return text
