@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import signal
-import subprocess  # noqa: S404  # the publisher is killed in a process of its own
+import subprocess  # ruff: ignore[suspicious-subprocess-import]  # the publisher is killed in a process of its own
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
