@@ -1,0 +1,162 @@
+"""Settings of the towers, their losses and the machine they are trained on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
+
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+LogQ = Literal["classic", "refined", "off"]
+
+
+class LiveShelf(Spec):
+    """Softmax over the whole shelf of the decision time, plus a share of older sales."""
+
+    kind: Literal["live_shelf"] = "live_shelf"
+    archive_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Share of the denominator that sales from the archive hold under equal scores."""
+    archive_draws: CountOrNone = 256
+    """Sales drawn from the archive for each decision time of a step; 0 = shelf alone."""
+
+
+class Sampled(Spec):
+    """Softmax over drawn sales, for catalogues that never close: in-batch and uniform draws."""
+
+    kind: Literal["sampled"] = "sampled"
+    in_batch: CountOrNone = 512
+    """Columns taken from the targets of other requests of the same decision time."""
+    uniform: CountOrNone = 1024
+    """Columns drawn uniformly from the shelf, for each decision time of a step."""
+    logq: LogQ = "classic"
+    """Correct for how often a sale is drawn: positives too (`classic`, Yi et al. 2019), negatives
+    alone (`refined`, arXiv 2507.09331), or not at all (`off`, to see the damage)."""
+
+    @model_validator(mode="after")
+    def _draws_something(self) -> Sampled:
+        if self.in_batch + self.uniform == 0:
+            raise ValueError("in_batch and uniform are both 0: there would be no negatives")
+        return self
+
+
+class Full(Spec):
+    """Softmax over the whole shelf, however long it is."""
+
+    kind: Literal["full"] = "full"
+
+
+class AutoLoss(Spec):
+    """Choose by the data: live shelf, full up to a size, sampled above it."""
+
+    kind: Literal["auto"] = "auto"
+    full_up_to: Count = 8192
+    """Longest shelf of a catalogue that never closes that is still summed in full."""
+
+
+Loss = Annotated[AutoLoss | LiveShelf | Sampled | Full, Field(discriminator="kind")]
+
+
+class TwoTower(Spec):
+    """Members and sales as vectors whose inner product ranks (MODEL 2)."""
+
+    kind: Literal["two_tower"] = "two_tower"
+    dim: Annotated[int, Field(ge=4, le=1024)] = 64
+    """Width of everything, the exported vectors included."""
+    history: Count = 32
+    """Events of a member that the tower looks back on."""
+    decay_days: tuple[Positive, ...] = (1.0, 7.0, 30.0)
+    """Days after which an event counts half, for each head that forgets; one more never does."""
+    table_bits: Annotated[int, Field(ge=4, le=26)] = 18
+    """Rows of the shared table of categories, as a power of two."""
+    id: Literal["bounded", "free", "off"] = "bounded"
+    """Own vector of each sale: at most `delta` of its content, unbounded, or none."""
+    delta: NonNegative = 0.5
+    """Longest own vector, as a share of the length of the content vector."""
+    n_min: CountOrNone = 5
+    """Targets a sale needs before its own vector counts at export."""
+    bias_max: NonNegative = 1.0
+    """Largest bias of a sale, beside a cosine in [-1, 1]."""
+    popularity_hours: tuple[Positive, ...] = (24.0,)
+    """Windows in which engagements before the decision are counted for a sale's bias."""
+    event_dropout: Dropout = 0.2
+    """Chance that training hides an event of the history."""
+    history_dropout: Dropout = 0.1
+    """Chance that training hides the whole history."""
+    field_dropout: Dropout = 0.1
+    """Chance that training hides a field of a sale or member."""
+    id_dropout: Dropout = 0.0
+    """Chance that training hides the own vector of a sale."""
+    loss: Loss = AutoLoss()
+    """Which sales each request is compared with."""
+    tau: Annotated[float, Field(ge=0.02, le=0.5)] = 0.07
+    """Temperature at the start; it is learned within [0.02, 0.5]."""
+    rate: Rate = 1e-3
+    """Adam rate of matrices; vectors and scalars learn ten times faster."""
+    table_rate: Rate = 1e-2
+    """Adam rate of the tables: categories and own vectors of sales."""
+    warmup: Share = 0.05
+    """Share of the steps in which the rates rise."""
+    clip: Positive = 1.0
+    """Longest gradient of a step."""
+    ema: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """Decay of the averaged weights that are judged and exported; 0 = the last weights."""
+    epochs: Count = 12
+    """Passes over the training requests, at most."""
+    patience: CountOrNone = 3
+    """Epochs without a better validation before training stops; 0 = never."""
+    groups_per_batch: Count = 4
+    """Decision times of a step."""
+    rows_per_group: Count = 512
+    """Requests of a decision time in a step, at most."""
+
+
+Towers = Annotated[TwoTower, Field(discriminator="kind")]
+
+
+class Machine(Spec):
+    """What every kind of machine shares."""
+
+    threads: CountOrNone = 0
+    """CPU threads; 0 = as many as physical cores this process may use."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the scores: `auto` = bf16 where the machine has it natively. fp16 is refused on a CPU."""
+    save_every_steps: Count = 1000
+    """Steps between checkpoints; one is also made at the end of each epoch."""
+    deterministic: bool = False
+    """Same bits on a GPU too, at some cost. A CPU gives the same bits always."""
+
+
+class Auto(Machine):
+    """One GPU if there is one, else the CPU."""
+
+    kind: Literal["auto"] = "auto"
+
+
+class Cpu(Machine):
+    """The CPU of this machine, in one process."""
+
+    kind: Literal["cpu"] = "cpu"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the scores: `auto` = bf16 where the CPU has it natively."""
+
+
+class Gpu(Machine):
+    """One CUDA GPU."""
+
+    kind: Literal["gpu"] = "gpu"
+
+
+class Ddp(Machine):
+    """Several processes, each with its share of every batch: one a GPU, or on the CPU."""
+
+    kind: Literal["ddp"] = "ddp"
+    processes: Count = 2
+    """How many; the batches, negatives and dropout are those of one process."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where they run: `auto` = GPUs if there are as many as processes."""
+
+
+Trainer = Annotated[Auto | Cpu | Gpu | Ddp, Field(discriminator="kind")]
