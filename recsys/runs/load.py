@@ -18,6 +18,7 @@ import recsys
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec
 from recsys.runs.command import HELP_FLAGS, Vocabulary, check_words
+from recsys.runs.guard import guarded
 from recsys.runs.help import help_text
 from recsys.runs.settings import kind_of, variants, walk
 
@@ -122,13 +123,18 @@ def compose(verb: str, spec: type[S], words: Sequence[str]) -> S:
         return accept(hydra.compose(verb, overrides), spec)
 
 
-def launch(verb: str, spec: type[S], task: Callable[[S], None]) -> None:
-    """Start a task from sys.argv the way Hydra does: sweeps, --cfg and completion included."""
-    sys.argv[1:] = arguments(verb, spec, sys.argv[1:])
+def launch(verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[S], None]) -> None:
+    """Start a task the way Hydra does, sweeps, --cfg and completion included.
+
+    Ends the process with the task's exit code unless it is 0.
+    """
 
     def start(config: DictConfig) -> None:
-        task(accept(config, spec))
+        code = guarded(lambda: task(accept(config, spec)))
+        if code:
+            sys.exit(code)
 
+    sys.argv[1:] = arguments(verb, spec, words)
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=verb)(start)()
 
 
@@ -195,9 +201,13 @@ def dotted(loc: Sequence[str | int], plain: Any) -> str:
     return ".".join(parts)
 
 
-def threads_before_import() -> None:
-    """Keep BLAS and OpenMP to the cores this process may use; later imports read this."""
-    cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+def threads_before_import(threads: int | None = None) -> None:
+    """Keep BLAS and OpenMP to some threads, by default the cores this process may use.
+
+    Libraries imported later read this; what a person has set in the environment stands.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cores = str(threads or usable)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, cores)
 

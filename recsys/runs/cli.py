@@ -1,0 +1,58 @@
+"""recsys VERB key=value ...: a table of verbs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+
+from recsys.domain.errors import SettingError
+from recsys.domain.spec import Spec
+from recsys.runs import spec as specs
+from recsys.runs.console import say
+from recsys.runs.guard import guarded
+
+VERBS: dict[str, tuple[type[Spec], str, str]] = {
+    "train": (specs.Train, "recsys.runs.train:train", "data to judged towers, bundle and report"),
+    "serve": (specs.Serving, "recsys.runs.serve:serve", "answer from a bundle over HTTP"),
+    "recommend": (specs.Recommend, "recsys.runs.recommend:recommend", "one slate with reasons"),
+    "export": (specs.Export, "recsys.runs.export:export", "vectors as parquet"),
+    "refresh": (specs.Refresh, "recsys.runs.refresh:refresh", "today's sales, no training"),
+    "check": (specs.Check, "recsys.runs.check:check", "the data contract alone"),
+    "init": (specs.Init, "recsys.runs.init:init", "guess how your columns map"),
+    "doctor": (specs.Doctor, "recsys.runs.doctor:doctor", "what this machine offers"),
+    "simulate": (specs.Simulate, "recsys.runs.simulate:simulate", "play a policy forward"),
+}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a verb and end the process with its exit code."""
+    sys.exit(guarded(lambda: start(list(sys.argv[1:] if words is None else words))))
+
+
+def start(words: list[str]) -> None:
+    """Find the verb, check its words, then load what it needs.
+
+    Raises:
+        SettingError: no such verb, or a setting that is wrong.
+    """
+    verb = words[0] if words else "--help"
+    if verb in {"--help", "-h", "help"}:
+        lines = [f"  {name:<11}{text}" for name, (_, _, text) in VERBS.items()]
+        say("\n".join(["recsys VERB key=value ...    recsys VERB --help tells more", "", *lines]))
+        return
+    if verb not in VERBS:
+        raise SettingError(f"no verb called {verb!r}", f"there are: {', '.join(VERBS)}")
+    spec, home, _ = VERBS[verb]
+    from recsys.runs.load import launch, threads_before_import
+
+    # one query at a time: a second OpenMP thread makes it slower, not faster (PERF 2)
+    threads_before_import(1 if verb in {"serve", "recommend"} else None)
+    launch(verb, spec, words[1:], task=partial(run_task, home))
+
+
+def run_task(home: str, accepted: Spec) -> None:
+    """Import a run's function, once its config is accepted, and call it."""
+    module, _, function = home.partition(":")
+    getattr(import_module(module), function)(accepted)

@@ -1,0 +1,142 @@
+"""The Spec of each verb: what may stand in its config and on its command line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.campaign.spec import Campaign, NoCampaign
+from recsys.data.spec import TablesSource
+from recsys.domain.spec import Count, Spec
+from recsys.evaluate.spec import Evaluate
+from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
+from recsys.rerank.spec import Blend, Rerank
+from recsys.retrieval.spec import Exact, Retrieval
+from recsys.serve.spec import Serve
+from recsys.towers.spec import Auto, Towers, Trainer, TwoTower
+from recsys.world.spec import FlashSales
+
+Data = Annotated[
+    FlashSales | CompleteJourney | Globo | OnlineRetail | Movielens | TablesSource,
+    Field(discriminator="kind"),
+]
+"""Every source of data: the built-in world, public sets, a user's own tables."""
+
+
+class Train(Spec):
+    """One whole run: data, towers, judging, bundle."""
+
+    data: Data = FlashSales()
+    towers: Towers = TwoTower()
+    trainer: Trainer = Auto()
+    retrieval: Retrieval = Exact()
+    rerank: Rerank = Blend()
+    campaign: Campaign = NoCampaign()
+    evaluate: Evaluate = Evaluate()
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Seed of everything random; the same seed gives the same bits on a CPU."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")] = "noon"
+    """Ends the name of the run's folder."""
+    resume: str | None = None
+    """Go on with a run: `auto` = the newest unfinished one with equal settings and data, or a
+    run's folder."""
+    quiet: bool = False
+    """Print only the folder made."""
+    dry_run: bool = False
+    """Check settings, data, room and device, print the plan, write nothing."""
+    runs_dir: str = "runs"
+    """Where run folders are made."""
+    bundles_dir: str = "bundles"
+    """Where bundles are published."""
+    cache_dir: str = "cache"
+    """Where checked data sets are kept."""
+
+
+class Serving(Spec):
+    """Serve a bundle."""
+
+    serve: Serve = Serve()
+    dry_run: bool = False
+    """Open and verify the bundle, print what would be served, do not listen."""
+
+
+class Recommend(Spec):
+    """One or several slates, here."""
+
+    member: tuple[str, ...] | str = ""
+    """A member's id, or [a,b,c]."""
+    slots: Annotated[int, Field(ge=1, le=1000)] = 6
+    """Places on the slate."""
+    format: Literal["text", "json"] = "text"
+    """How to print it."""
+    bundle: str = "CURRENT"
+    """The bundle that answers: CURRENT or a bundle's name."""
+    bundles_dir: str = "bundles"
+    """Where bundles are."""
+    at: str | None = None
+    """The instant to answer for (ISO 8601, UTC); null = the one the bundle was made for."""
+
+
+class Export(Spec):
+    """Vectors of members and sales as parquet."""
+
+    what: tuple[Literal["members", "sales"], ...] = ("members", "sales")
+    """Which vectors."""
+    out: str = "exports"
+    """Folder below which a new folder is made."""
+    bundle: str = "CURRENT"
+    """The bundle whose vectors are written: CURRENT or a bundle's name."""
+    bundles_dir: str = "bundles"
+    """Where bundles are."""
+    rows_per_file: Count = 250_000
+    """Vectors per parquet file."""
+
+
+class Refresh(Spec):
+    """Noon: the same model, today's shelf, new vectors, new index, new bundle; no training."""
+
+    run: str = "latest"
+    """The run whose model is used: a folder or a name below runs_dir."""
+    runs_dir: str = "runs"
+    """Where run folders are."""
+    quiet: bool = False
+    """Print only the bundle made."""
+
+
+class Check(Spec):
+    """The data contract alone."""
+
+    data: Data = FlashSales()
+    out: str = "."
+    """Where quarantine.parquet is written, if a row is set aside."""
+
+
+class Init(Spec):
+    """Look at a folder of tables and propose how its columns map to ours."""
+
+    path: str = ""
+    """Folder that holds parquet or CSV files."""
+    name: str | None = None
+    """Name of the config to write; null = the folder's name."""
+    zone: str = "UTC"
+    """IANA name of the business time zone: it defines day and noon."""
+    force: bool = False
+    """Replace a config of that name."""
+
+
+class Doctor(Spec):
+    """What this machine offers, and what to fix."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """The port the service would listen on."""
+
+
+class Simulate(Spec):
+    """Play a policy forward in the built-in world, whose truth is known."""
+
+    data: FlashSales = FlashSales()
+    policy: Literal["random", "editors", "popular", "taste"] = "editors"
+    """Which policy fills the mail and the page."""
+    days: Count = 7
+    """Days to play."""
