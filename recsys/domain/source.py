@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recsys.domain.spec import Count, Positive, Share, Spec
+from recsys.domain.spec import Count, NonNegative, Positive, Share, Spec
 
 
 class Source(Spec):
@@ -18,6 +18,10 @@ class Source(Spec):
     """Share of values of a column that training never saw before a warning is printed."""
     late_hours: Positive = 48.0
     """Events that arrive later than this after they happened are flagged as late."""
+    preview_hours: NonNegative = 0.0
+    """Views, carts and purchases up to this long before their sale opens are kept."""
+    grace_hours: NonNegative = 1.0
+    """Purchases up to this long after their sale closed are kept."""
     sensitive: tuple[str, ...] = ()
     """Sensitive columns that may be used all the same, by name."""
     cadence: Literal["noon", "hourly", "engagement", "member"] = "noon"
