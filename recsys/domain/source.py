@@ -39,3 +39,6 @@ class Source(Spec):
     """Days of requests that are judged, the last that settle."""
     towers_days: Annotated[int, Field(ge=0)] = 0
     """Days of requests that train the towers; 0 = all before validation."""
+    judged_requests: CountOrNone = 0
+    """Requests kept of each block after the towers', drawn by a hash of (member, instant), where
+    judging all would take too long; 0 = all."""
