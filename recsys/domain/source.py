@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recsys.domain.spec import Count, NonNegative, Positive, Share, Spec
+from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
 
 
 class Source(Spec):
