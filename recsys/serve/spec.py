@@ -1,0 +1,78 @@
+"""How the service listens, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from recsys.domain.spec import Count, NonNegative, Positive, Spec
+
+LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+
+
+class Serve(Spec):
+    """One process that answers from the current bundle."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; this machine alone, until keys are there to ask others for."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on; 0 = any that is free."""
+    bundles_dir: str = "bundles"
+    """Where bundles are."""
+    bundle: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = "CURRENT"
+    """The bundle that answers: a bundle's name, or CURRENT = the newest, and the next ones too."""
+    at: str | None = None
+    """Answer for this instant (ISO 8601, UTC); null = by the clock, or for a shop of the past
+    (a simulated one, a public set) by the instant its bundle was made for."""
+    slots: Annotated[int, Field(ge=1, le=1000)] = 6
+    """Places on a slate, unless the caller asks for another number."""
+    poll_seconds: Positive = 1.0
+    """How often to look for a new bundle."""
+    retry_seconds: Positive = 60.0
+    """How long to wait before a bundle that could not be opened is tried again."""
+    stale_after_minutes: NonNegative = 30.0
+    """How long a new bundle may fail to open before /readyz says that answers are stale."""
+    drain_grace_seconds: NonNegative = 5.0
+    """After SIGTERM: how long to go on accepting, so that others notice /readyz first."""
+    drain_seconds: Count = 20
+    """After that: how long to finish what is in flight."""
+    max_body_bytes: Count = 1 << 20
+    """Longest body of a request; longer ones get 413."""
+    body_seconds: Positive = 5.0
+    """How long a caller may take to deliver a body."""
+    connections: Count = 512
+    """Open connections; more get 503."""
+    keep_alive_seconds: Count = 30
+    """How long an idle connection stays open."""
+
+    @field_validator("host")
+    @classmethod
+    def _on_this_machine_alone(cls, host: str) -> str:
+        if not LOOPBACK.fullmatch(host):
+            raise ValueError(
+                f"{host} can be reached by other machines, and the service asks no key yet: "
+                "listen on 127.0.0.1 and let a proxy that asks for one stand in front"
+            )
+        return host
+
+    @field_validator("at")
+    @classmethod
+    def _an_instant(cls, at: str | None) -> str | None:
+        if at is not None:
+            instant(at)
+        return at
+
+
+def instant(text: str) -> int:
+    """Return UTC microseconds of an ISO 8601 text; without an offset it is read as UTC.
+
+    Raises:
+        ValueError: it is no instant.
+    """
+    said = datetime.fromisoformat(text)
+    said = said.replace(tzinfo=UTC) if said.tzinfo is None else said
+    since = said - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
