@@ -1,0 +1,44 @@
+"""How often each sale was engaged with before an instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.data.asof import count_before
+from recsys.domain.arrays import F32, I32, I64
+from recsys.domain.events import Events
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """Engagements by sale and time: O(log n) a question, nothing at or after `at` is counted."""
+
+    sale_ptr: I64
+    """I64[s + 1]: engagements with sale i are times[sale_ptr[i]:sale_ptr[i + 1]]."""
+    times: I64
+    """UTC us, I64[n], ascending inside each sale."""
+
+    @classmethod
+    def of(cls, history: Events, num_sales: int) -> Popularity:
+        """Sort the engagements of `Dataset.history` by sale and time."""
+        counts = np.bincount(history.sale, minlength=num_sales)
+        return cls(
+            sale_ptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+            times=history.at[np.lexsort((history.at, history.sale))],
+        )
+
+    def counts(self, sales: I32, at: I64 | int, window_us: int | None = None) -> F32:
+        """Count engagements strictly before `at`, at most `window_us` before it where given.
+
+        `sales` (rows of sales, all >= 0) and `at` (UTC us) broadcast: [k] with an instant, or
+        [g, k] with [g, 1]. Returns F32 of the common shape.
+        """
+        when = np.asarray(at, dtype=np.int64)
+        end = count_before(self.sale_ptr, self.times, sales, at=when)
+        if window_us is None:
+            start = self.sale_ptr[sales]
+        else:
+            start = count_before(self.sale_ptr, self.times, sales, at=when - window_us)
+        return (end - start).astype(np.float32)

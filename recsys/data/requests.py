@@ -1,0 +1,112 @@
+"""A dataset in, the requests of its five blocks out: each with its past, shelf and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.data.baskets import baskets, member_requests, share_of_history
+from recsys.data.schedule import JUDGING, Schedule, cutoffs, instants
+from recsys.data.shelves import Moments, shelf_requests
+from recsys.domain.dataset import Dataset
+from recsys.domain.errors import SettingError
+from recsys.domain.events import HOUR
+from recsys.domain.requests import Requests
+from recsys.domain.source import Source
+from recsys.domain.split import BLOCKS, Split
+from recsys.domain.ties import uniform
+
+REQUESTS_SEED = 1
+"""Which requests of a block stay where `judged_requests` limits them."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The requests of each block of time (RULINGS 1): no outcome reaches into the next block."""
+
+    towers: Requests
+    validation: Requests
+    value: Requests
+    calibration: Requests
+    test: Requests
+    split: Split | None
+    """None where each member has cutoffs of their own."""
+    notes: tuple[str, ...] = ()
+    """What was left out, and why."""
+
+
+def blocks(dataset: Dataset, source: Source) -> Blocks:
+    """Make the requests of a dataset, when `source.cadence` says decisions are made.
+
+    A request is one (member, instant) followed by an engagement with that shelf within
+    `outcome_hours` (RULINGS 2). Its outcomes are all sales of the shelf engaged with in that time,
+    also those the member knew before; its past is what happened strictly before the instant.
+
+    Raises:
+        SettingError: the data are too short for five blocks, or a block has no request.
+    """
+    match source.cadence:
+        case "noon" | "hourly":
+            schedule = instants(dataset, source)
+            made, notes = _before_shelves(dataset, source, schedule)
+        case "engagement":
+            schedule = cutoffs(dataset, source)
+            made, notes = _before_shelves(dataset, source, schedule)
+            towers = schedule.split.towers
+            at = dataset.history.at
+            made["towers"] = baskets(dataset, (at >= towers.start) & (at <= towers.last))
+        case "member":
+            return _blocks(dataset, _by_member(dataset, source), None, notes=())
+    return _blocks(dataset, made, schedule.split, notes=schedule.notes + notes)
+
+
+def _before_shelves(
+    dataset: Dataset, source: Source, schedule: Schedule
+) -> tuple[dict[str, Requests], tuple[str, ...]]:
+    moments = Moments(dataset)
+    made, notes = dict[str, Requests](), list[str]()
+    missed = hits = 0
+    for name, times in schedule.times.items():
+        requests, elsewhere = shelf_requests(moments, times, int(source.outcome_hours * HOUR))
+        missed, hits = missed + elsewhere, hits + len(requests.target_sale)
+        made[name] = requests if name == "towers" else _limited(requests, source, notes)
+    notes.append(
+        f"{missed} engagements within {source.outcome_hours:g} hours of a decision fell on sales "
+        f"that were not on its shelf; {hits} outcomes (member, decision, sale) were"
+    )
+    return made, tuple(notes)
+
+
+def _limited(requests: Requests, source: Source, notes: list[str]) -> Requests:
+    """Keep at most `judged_requests`, drawn by a hash of member and instant: never by outcome."""
+    limit = source.judged_requests
+    if not limit or len(requests) <= limit:
+        return requests
+    drawn = np.argsort(uniform(REQUESTS_SEED, requests.member, requests.at), kind="stable")
+    notes.append(f"{limit} of {len(requests)} requests of a judging block are kept, by a hash")
+    return requests.take(np.sort(drawn[:limit]))
+
+
+def _by_member(dataset: Dataset, source: Source) -> dict[str, Requests]:
+    made, high = dict[str, Requests](), 100
+    for name in reversed(JUDGING):
+        low = high - int(getattr(source, f"{name}_days"))
+        made[name] = member_requests(dataset, share_of_history(dataset, low, high))
+        high = low
+    made["towers"] = baskets(dataset, share_of_history(dataset, 0, high))
+    return made
+
+
+def _blocks(
+    dataset: Dataset, made: Mapping[str, Requests], split: Split | None, *, notes: tuple[str, ...]
+) -> Blocks:
+    for name in BLOCKS:
+        if not len(made[name]):
+            raise SettingError(
+                f"data={dataset.name}: block {name} holds no request",
+                "found: no member engaged with a sale on the shelf within data.outcome_hours",
+                "do: raise data.outcome_hours or the data.*_days, or give more events",
+            )
+    return Blocks(**made, split=split, notes=notes)
