@@ -1,0 +1,245 @@
+"""Points in, charts as inline SVG out: fluid in width, no script, fit for phones and paper.
+
+All x coordinates are percent and all y coordinates pixels, so a chart fills any width while its
+text keeps its size. Colours are classes: a page that shows charts includes `svg.style()` once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from recsys.evaluate.scale import Scale
+from recsys.evaluate.svg import Shape, Tone, block, percent, picture, segment, symbol, tag
+from recsys.evaluate.wording import plain
+
+_LEFT, _RIGHT, _TOP = 10.0, 97.0, 34
+_TRACK = 26
+_NOMINAL = 420
+"""Pixels of width for which labels are kept apart."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mark at (x, y) with its intervals, a text on hover and, if wanted, a label beside it."""
+
+    x: float
+    y: float
+    title: str
+    label: str = ""
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    tone: Tone = "ours"
+    shape: Shape = "dot"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The frame of a plot: scales, how their ticks are written, what they measure."""
+
+    x: Scale
+    y: Scale
+    x_name: str
+    y_name: str
+    x_text: Callable[[float], str] = plain
+    y_text: Callable[[float], str] = plain
+    height: int = 230
+    """Pixels, with the axis texts."""
+
+    @property
+    def floor(self) -> int:
+        """Pixel row of the lowest value."""
+        return self.height - 34
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return (percent from the left, pixels from the top)."""
+        across = _LEFT + (_RIGHT - _LEFT) * self.x.share(x)
+        return across, self.floor - (self.floor - _TOP) * self.y.share(y)
+
+
+def line(series: Sequence[Sequence[Point]], axes: Axes, *, about: str) -> Markup:
+    """Draw series whose points are joined in their order; `about` is read to the blind."""
+    paths = [
+        segment(axes.place(a.x, a.y), axes.place(b.x, b.y), f"path {a.tone}")
+        for points in series
+        for a, b in pairwise(points)
+    ]
+    return _plot(paths, [point for points in series for point in points], axes, about=about)
+
+
+def scatter(points: Sequence[Point], axes: Axes, *, about: str, diagonal: bool = False) -> Markup:
+    """Draw points with their intervals; `diagonal` adds the line on which x equals y."""
+    under = []
+    if diagonal:
+        low, high = max(axes.x.low, axes.y.low), min(axes.x.high, axes.y.high)
+        under = [segment(axes.place(low, low), axes.place(high, high), "equal")]
+    return _plot(under, points, axes, about=about)
+
+
+def sparkline(values: Sequence[float], *, about: str) -> Markup:
+    """Draw a line without axes, 28 pixels high; its last point is marked."""
+    scale = Scale.over(values)
+    places = [
+        (2 + 94 * i / max(len(values) - 1, 1), 23 - 18 * scale.share(value))
+        for i, value in enumerate(values)
+    ]
+    lines = [segment(a, b, "path ours") for a, b in pairwise(places)]
+    return picture([*lines, *(symbol(end, "dot", "ours") for end in places[-1:])], 28, about)
+
+
+def track(points: Sequence[Point], scale: Scale, *, about: str, bar: bool = False) -> Markup:
+    """Draw one row of a dot-and-whisker table (y is ignored); `bar` fills from zero."""
+    across = [percent(_inset(scale, tick)) for tick in scale.ticks(most=4)]
+    body = [tag("line", x1=x, x2=x, y1=0, y2=_TRACK, class_="grid") for x in across]
+    for point in points:
+        place, middle = _inset(scale, point.x), _TRACK / 2
+        if bar:
+            zero = _inset(scale, 0)
+            body.append(
+                block(zero, place, top=6, height=14, tone=f"fill {point.tone}", title=point.title)
+            )
+        if point.x_range:
+            low, high = (_inset(scale, end) for end in point.x_range)
+            body.append(segment((low, middle), (high, middle), f"ci {point.tone}"))
+        if not bar:
+            body.append(symbol((place, middle), point.shape, point.tone, title=point.title))
+    return picture(body, _TRACK, about)
+
+
+def track_axis(scale: Scale, text: Callable[[float], str] = plain) -> Markup:
+    """Draw the ticks that stand below a column of tracks."""
+    ticks = [
+        tag("text", text(tick), x=percent(_inset(scale, tick)), y=12, class_="tick mid")
+        for tick in scale.ticks(most=4)
+    ]
+    return picture(ticks, 16, "scale of the marks above")
+
+
+def stack(parts: Sequence[tuple[Tone, float]], scale: Scale, *, about: str) -> Markup:
+    """Draw parts of a sum end to end: positive ones right of zero, negative ones left of it."""
+    ends = {True: 0.0, False: 0.0}
+    body = [tag("title", about)]
+    for tone, value in parts:
+        start = ends[value >= 0]
+        ends[value >= 0] = start + value
+        left, right = 100 * scale.share(start), 100 * scale.share(start + value)
+        body.append(block(left, right, top=1, height=10, tone=f"fill {tone}", title=""))
+    return picture(body, 12, about)
+
+
+def columns(points: Sequence[Point], *, about: str, height: int = 150) -> Markup:
+    """Draw one upright bar a point, as high as its y; a label puts a mark below the floor."""
+    scale = Scale.over([point.y for point in points], zero=True)
+    wide, floor = 100 / max(len(points), 1), height - 16
+    body = [tag("line", x1=0, x2="100%", y1=floor, y2=floor, class_="grid")]
+    for i, point in enumerate(points):
+        high = round(max((floor - 4) * scale.share(point.y), 1))
+        body.append(
+            tag(
+                "rect",
+                tag("title", point.title),
+                x=percent(wide * (i + 0.1)),
+                y=floor - high,
+                width=percent(wide * 0.8),
+                height=high,
+                class_=f"fill {point.tone}",
+            )
+        )
+        if point.label:
+            body.append(
+                symbol((wide * (i + 0.5), floor + 9), "diamond", "curated", title=point.label)
+            )
+    return picture(body, height, about)
+
+
+def cloud(
+    points: Sequence[Point], labels: Sequence[Point], *, about: str, height: int = 320
+) -> Markup:
+    """Draw points without axes; those without a title are specks, one path for each colour."""
+    across = Scale.over(point.x for point in points)
+    down = Scale.over(point.y for point in points)
+    axes = Axes(across, down, "", "", height=height)
+    body = []
+    for tone in dict.fromkeys(point.tone for point in points):
+        specks = [axes.place(p.x, p.y) for p in points if p.tone == tone and not p.title]
+        # dots of zero length: ten bytes each, so that many sales stay a small page
+        moves = "".join(f"M{10 * x:.0f} {y:.0f}h0" for x, y in specks)
+        path = tag("path", d=moves, class_=f"speck {tone}")
+        box = f"0 0 1000 {height}"
+        body.append(tag("svg", path, viewBox=box, preserveAspectRatio="none"))
+    named = [mark for point in points if point.title for mark in _mark(point, axes)]
+    return picture([*body, *named, *_labels(labels, axes)], height, about)
+
+
+def _inset(scale: Scale, value: float) -> float:
+    """Keep marks at the ends of a track inside it."""
+    return 3 + 94 * scale.share(value)
+
+
+def _plot(under: Sequence[Markup], points: Sequence[Point], axes: Axes, *, about: str) -> Markup:
+    frame = [tag("text", axes.y_name, x=0, y=11, class_="name")]
+    for tick in axes.y.ticks(most=5):
+        top = axes.place(axes.x.low, tick)[1]
+        frame += [
+            tag("line", x1=0, x2="100%", y1=top, y2=top, class_="grid"),
+            tag("text", axes.y_text(tick), x=0, y=top - 3, class_="tick"),
+        ]
+    for tick in axes.x.ticks(most=6):
+        x = percent(axes.place(tick, axes.y.low)[0])
+        frame.append(tag("text", axes.x_text(tick), x=x, y=axes.floor + 15, class_="tick mid"))
+    frame.append(tag("text", axes.x_name, x="100%", y=axes.height - 4, class_="name end"))
+    marks = [mark for point in points for mark in _mark(point, axes)]
+    return picture([*frame, *under, *marks, *_labels(points, axes)], axes.height, about)
+
+
+def _mark(point: Point, axes: Axes) -> list[Markup]:
+    place, css = axes.place(point.x, point.y), f"ci {point.tone}"
+    marks = []
+    if point.x_range:
+        ends = [axes.place(end, point.y) for end in point.x_range]
+        marks.append(segment(ends[0], ends[1], css))
+    if point.y_range:
+        ends = [axes.place(point.x, end) for end in point.y_range]
+        marks.append(segment(ends[0], ends[1], css))
+    return [*marks, symbol(place, point.shape, point.tone, title=point.title)]
+
+
+def _labels(points: Sequence[Point], axes: Axes) -> list[Markup]:
+    """Put each label at the first free side of its mark, in the order right, left, below."""
+    places = [axes.place(point.x, point.y) for point in points]
+    taken = [(x * _NOMINAL / 100 - 4, y - 4, 8.0, 8.0) for x, y in places]
+    labels = []
+    for point, (x, y) in zip(points, places, strict=True):
+        if not point.label:
+            continue
+        width, center = 6.2 * len(point.label), x * _NOMINAL / 100
+        sides = [(9.0, -7.0), (-9 - width, -7.0), (9.0, 16.0), (-9 - width, 16.0)]
+        boxes = [(center + right, y + down - 10, width, 12.0) for right, down in sides]
+        chosen = next((i for i, box in enumerate(boxes) if _is_free(box, taken)), 0)
+        taken.append(boxes[chosen])
+        right, down = sides[chosen]
+        css, shift = ("label", 9) if right > 0 else ("label end", -9)
+        labels.append(
+            tag(
+                "text",
+                point.label,
+                x=percent(x),
+                y=y + down,
+                dx=shift,
+                class_=f"{css} {point.tone}",
+            )
+        )
+    return labels
+
+
+def _is_free(
+    box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]
+) -> bool:
+    x, y, width, height = box
+    inside = x >= 0 and x + width <= _NOMINAL
+    return inside and not any(
+        x < a + w and a < x + width and y < b + h and b < y + height for a, b, w, h in taken
+    )

@@ -1,0 +1,210 @@
+"""One run's material in, report.html and report.json out: a single file, no network, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from pydantic import TypeAdapter
+
+from recsys.evaluate import comparisons, sections, wording
+from recsys.evaluate.material import (
+    DataFacts,
+    DialPoint,
+    EpochRow,
+    Material,
+    MemberStory,
+    Place,
+    Reach,
+    Reliability,
+    SaleMap,
+)
+from recsys.evaluate.standings import (
+    metric_label,
+    scorer_label,
+    verdict,
+)
+from recsys.evaluate.svg import style
+from recsys.evaluate.tiles import tiles
+
+__all__ = [
+    "DataFacts",
+    "DialPoint",
+    "EpochRow",
+    "Material",
+    "MemberStory",
+    "Place",
+    "Reach",
+    "Reliability",
+    "SaleMap",
+    "render",
+    "write",
+]
+
+_REACH_ROWS = 150
+"""Sales listed in the table of reach at most, so that an endless catalogue stays one page."""
+
+
+def render(material: Material) -> str:
+    """Return the report as one HTML page that loads nothing and needs no script."""
+    template = _templates().get_template("report.html.j2")
+    return template.render(
+        m=material,
+        style=style() + _own_style(),
+        tiles=tiles(material),
+        **_comparing(material),
+        **_charting(material),
+        **_reaching(material),
+        **_closing(material),
+    )
+
+
+def write(material: Material, folder: Path) -> None:
+    """Write report.html and report.json into a run's folder."""
+    (folder / "report.html").write_text(render(material), encoding="utf-8")
+    (folder / "report.json").write_bytes(to_json(material))
+
+
+def to_json(material: Material) -> bytes:
+    """Return all that the page shows as JSON, unrounded; NaN becomes null."""
+    return TypeAdapter(Any).dump_json(material, indent=1, fallback=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"a report cannot hold a {type(value).__name__}")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["grouped"] = wording.count
+    return environment
+
+
+@cache
+def _own_style() -> Markup:
+    text = (Path(__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+    return Markup(text)  # ruff: ignore[unsafe-markup-use] - our own file, no value of a person in it
+
+
+def _comparing(material: Material) -> dict[str, object]:
+    report = material.report
+    where, _, name = report.headline.rpartition("/")
+    own_depth = name.partition("_at_")[2]
+    depth = comparisons.slate_depth(report)
+    return {
+        "verdict": verdict(report),
+        "headline": comparisons.headline(report),
+        "headline_name": metric_label(report.headline),
+        "metrics": comparisons.metrics(report, where or "all", own_depth),
+        "depth": depth,
+        "slate_metrics": comparisons.metrics(report, "all", depth) if depth else None,
+        "slices": comparisons.slices(report),
+        "slice_name": wording.label(comparisons.slice_metric(report)),
+    }
+
+
+def _charting(material: Material) -> dict[str, object]:
+    curve, bins, dial = material.curve, material.reliability, material.dial or ()
+    return {
+        "validation": sections.validation(curve) if curve else "",
+        "losses": sections.losses(curve) if curve else "",
+        "curve_rows": [_curve_row(row) for row in curve],
+        "reliability": sections.reliability(bins) if bins else "",
+        "promised": wording.plain(sections.promised_to_true(bins), 2),
+        "reliability_rows": [_reliability_row(part) for part in bins],
+        "price": sections.price(dial, material.dial_now) if dial else "",
+        "outcome": sections.outcome(dial, material.dial_now) if dial else "",
+        "dial_rows": [_dial_row(at) for at in dial],
+    }
+
+
+def _reaching(material: Material) -> dict[str, object]:
+    reach = material.reach
+    if reach is None or not len(reach.shown):
+        return {"reach_rows": [], "reach_words": "", "skyline": ""}
+    facts = sections.reach_facts(reach)
+    order = facts.order[:_REACH_ROWS]
+    left_out = len(facts.order) - len(order)
+    words = [
+        f"The most shown tenth of the sales holds {wording.percent(facts.top_share, 0)} of places.",
+        f"{facts.nobody or 'None'} of {len(facts.order)} reach nobody.",
+    ]
+    if np.isfinite(facts.least_curated):
+        least = wording.percent(facts.least_curated)
+        words.append(f"The least shown pick of an editor reaches {least} of members.")
+    if left_out:
+        words.append(f"{wording.count(left_out)} more sales are in report.json.")
+    return {
+        "skyline": sections.skyline(reach, order),
+        "reach_words": " ".join(words),
+        "reach_rows": [_reach_row(reach, row) for row in order],
+    }
+
+
+def _closing(material: Material) -> dict[str, object]:
+    drawn, legend = sections.sale_map(material.sale_map) if material.sale_map else ("", ())
+    report = material.report
+    return {
+        "stories": [(story, _places(story)) for story in material.members],
+        "sale_map": drawn,
+        "map_legend": legend,
+        "map_kept": wording.percent(material.sale_map.kept, 0) if material.sale_map else "",
+        "notes": [*report.notes, *material.notes],
+        "seconds": [(scorer_label(key), f"{value:.1f}") for key, value in report.seconds.items()],
+    }
+
+
+def _places(story: MemberStory) -> list[tuple[Place, Markup, str]]:
+    scale = sections.slate_scale(story)
+    return [
+        (
+            place,
+            sections.place_bar(place, scale),
+            sections.per_thousand(place.taste + place.new + place.curated),
+        )
+        for place in story.places
+    ]
+
+
+def _curve_row(row: EpochRow) -> Sequence[str]:
+    scores = (row.loss, row.val_ndcg_at_10, row.val_recall_at_10)
+    return [
+        f"{row.epoch}{', published' * row.best}",
+        *(wording.plain(score, 4) for score in scores),
+    ]
+
+
+def _reliability_row(part: Reliability) -> Sequence[str]:
+    seen = part.observed
+    numbers = (part.predicted, seen.value, seen.low, seen.high)
+    return [*(wording.plain(number, 4) for number in numbers), wording.count(seen.n)]
+
+
+def _dial_row(at: DialPoint) -> Sequence[str]:
+    return [
+        f"{at.dial:g}",
+        wording.plus_minus(at.value_kept, share=True),
+        wording.plus_minus(at.hits),
+        wording.plus_minus(at.discovery_hits),
+        wording.plus_minus(at.discovery_share, share=True),
+        wording.plus_minus(at.curated_share, share=True),
+        wording.plus_minus(at.ild),
+    ]
+
+
+def _reach_row(reach: Reach, row: int) -> Sequence[str]:
+    flags = ["new brand"] * bool(reach.new[row]) + ["curated"] * bool(reach.curated[row])
+    shown = int(reach.shown[row])
+    share = wording.percent(shown / max(reach.members, 1))
+    return [reach.titles[row], reach.brands[row], ", ".join(flags), wording.count(shown), share]

@@ -1,0 +1,278 @@
+"""Material in, the charts of the report's sections out; the template puts them in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from recsys.domain.report import Estimate
+from recsys.evaluate import charts, wording
+from recsys.evaluate.charts import Axes, Point
+from recsys.evaluate.material import (
+    DialPoint,
+    EpochRow,
+    MemberStory,
+    Place,
+    Reach,
+    Reliability,
+    SaleMap,
+)
+from recsys.evaluate.scale import Scale
+from recsys.evaluate.svg import Shape, Tone
+
+_MAP_TONES: tuple[Tone, ...] = ("ours", "curated", "new", "third", "alarm", "ceiling")
+_MAP_SALES = 600
+"""Sales drawn on the map at most, so that the page stays small."""
+
+
+@dataclass(frozen=True)
+class ReachFacts:
+    """What the reach of one shelf comes to."""
+
+    order: tuple[int, ...]
+    """Sales by reach, widest first."""
+    nobody: int
+    top_share: float
+    """Share of all places that the most shown tenth of the sales holds."""
+    least_curated: float
+    """Smallest share of members that a curated sale reaches; NaN without one."""
+
+
+def losses(curve: Sequence[EpochRow]) -> Markup:
+    """Draw the training loss by epoch; the published epoch is starred."""
+    values = [row.loss for row in curve]
+    return _learning([_epochs(curve, values, "loss", tone="base", shape="ring")], "training loss")
+
+
+def validation(curve: Sequence[EpochRow]) -> Markup:
+    """Draw what the validation block says of each epoch."""
+    recall, ndcg = [r.val_recall_at_10 for r in curve], [r.val_ndcg_at_10 for r in curve]
+    series = [
+        _epochs(curve, recall, "recall@10", tone="third", shape="ring"),
+        _epochs(curve, ndcg, "nDCG@10", tone="ours", shape="dot"),
+    ]
+    return _learning(series, "validation block")
+
+
+def price(dial: Sequence[DialPoint], now: float) -> Markup:
+    """Draw value kept against places to new brands: what a setting of the dial costs."""
+    spots = [_dial_point(at, (at.discovery_share, at.value_kept), now, percent=True) for at in dial]
+    axes = Axes(
+        x=_spread([at.discovery_share for at in dial], zero=True),
+        y=_spread([at.value_kept for at in dial]),
+        x_name="places to brands new to the member",
+        y_name="expected value kept",
+        x_text=lambda value: wording.percent(value, 0),
+        y_text=lambda value: wording.percent(value, 1),
+        height=260,
+    )
+    return charts.scatter(spots, axes, about=_dial_words(dial))
+
+
+def outcome(dial: Sequence[DialPoint], now: float) -> Markup:
+    """Draw all hits against hits on new brands: what members did in the log."""
+    spots = [_dial_point(at, (at.discovery_hits, at.hits), now, percent=False) for at in dial]
+    axes = Axes(
+        x=_spread([at.discovery_hits for at in dial], zero=True),
+        y=_spread([at.hits for at in dial]),
+        x_name="hits on new brands, a slate",
+        y_name="hits, a slate",
+        height=260,
+    )
+    return charts.scatter(spots, axes, about=_dial_words(dial))
+
+
+def reliability(bins: Sequence[Reliability]) -> Markup:
+    """Draw what came true against what was predicted; on the diagonal they agree."""
+    top = max(max(part.predicted, part.observed.high) for part in bins)
+    scale = Scale.over([top], root=True)
+    digits = 3 if top < 0.05 else 2
+    axes = Axes(
+        x=scale,
+        y=scale,
+        x_name="predicted probability",
+        y_name="came true",
+        x_text=lambda value: wording.plain(value, digits),
+        y_text=lambda value: wording.plain(value, digits),
+        height=260,
+    )
+    points = [
+        Point(
+            x=part.predicted,
+            y=part.observed.value,
+            y_range=(part.observed.low, part.observed.high),
+            title=f"predicted {part.predicted:.4f}, came true {wording.interval(part.observed)}",
+        )
+        for part in bins
+    ]
+    return charts.scatter(points, axes, about="predicted against observed", diagonal=True)
+
+
+def promised_to_true(bins: Sequence[Reliability]) -> float:
+    """Return sum of predictions / sum of outcomes: 1 where value can be taken at its word."""
+    promised = sum(part.predicted * part.observed.n for part in bins)
+    true = sum(part.observed.value * part.observed.n for part in bins)
+    return promised / true if true > 0 else float("nan")
+
+
+def reach_facts(reach: Reach) -> ReachFacts:
+    """Count what the skyline shows."""
+    order = np.argsort(-reach.shown, kind="stable")
+    total = max(int(reach.shown.sum()), 1)
+    tenth = reach.shown[order][: max(len(order) // 10, 1)]
+    picked = reach.shown[reach.curated]
+    least = float(picked.min()) / max(reach.members, 1) if len(picked) else float("nan")
+    return ReachFacts(
+        order=tuple(order.tolist()),
+        nobody=int((reach.shown == 0).sum()),
+        top_share=float(tenth.sum()) / total,
+        least_curated=least,
+    )
+
+
+def skyline(reach: Reach, order: Sequence[int]) -> Markup:
+    """Draw one column a sale, widest reach first; new brands and curated sales are marked."""
+    points = [
+        Point(
+            x=0,
+            y=float(reach.shown[row]),
+            title=f"{reach.titles[row]} ({reach.brands[row]}): "
+            f"{wording.count(int(reach.shown[row]))} members",
+            label=f"{reach.titles[row]}: picked by an editor" if reach.curated[row] else "",
+            tone="new" if reach.new[row] else "base",
+        )
+        for row in order
+    ]
+    return charts.columns(points, about=f"reach of {len(points)} sales, widest first")
+
+
+def slate_scale(story: MemberStory) -> Scale:
+    """Return the scale on which all places of one member's slate are drawn."""
+    ends = [0.0]
+    for place in story.places:
+        parts = (place.taste, place.new, place.curated)
+        ends += [sum(part for part in parts if part > 0), sum(part for part in parts if part < 0)]
+    return Scale.over(ends, zero=True)
+
+
+def place_bar(place: Place, scale: Scale) -> Markup:
+    """Draw the parts of one place's score end to end."""
+    parts: list[tuple[Tone, float]] = [
+        ("ours", place.taste),
+        ("new", place.new),
+        ("curated", place.curated),
+    ]
+    return charts.stack(parts, scale, about=place_words(place))
+
+
+def place_words(place: Place) -> str:
+    """Write the parts of one place's score, per thousand."""
+    parts = (("taste", place.taste), ("new", place.new), ("curated", place.curated))
+    shown = [f"{name} {per_thousand(value)}" for name, value in parts if value != 0]
+    return ", ".join(shown) or "nothing"
+
+
+def per_thousand(value: float) -> str:
+    """Write expected outcomes of a thousand such showings."""
+    return wording.plain(1000 * value, 1)
+
+
+def sale_map(sales: SaleMap) -> tuple[Markup, tuple[tuple[Tone, str, int], ...]]:
+    """Draw the map of sales and return it with its legend (colour, category, sales)."""
+    names, counts = np.unique(
+        np.array(sales.category, dtype=object).astype(str), return_counts=True
+    )
+    order = np.argsort(-counts, kind="stable")[: len(_MAP_TONES) - 1]
+    tones = {str(names[row]): _MAP_TONES[i] for i, row in enumerate(order)}
+    legend = [(tones[str(names[row])], str(names[row]), int(counts[row])) for row in order]
+    rest = int(counts.sum() - counts[order].sum())
+    if rest:
+        legend.append(("base", "all others", rest))
+    # today's sales first: they are what the reader came for
+    rows = np.argsort(~sales.on_shelf, kind="stable")[:_MAP_SALES][::-1]
+    points = [
+        Point(
+            x=float(sales.xy[row, 0]),
+            y=float(sales.xy[row, 1]),
+            title=f"{sales.titles[row]} ({sales.category[row]})" if sales.on_shelf[row] else "",
+            tone=tones.get(str(sales.category[row]), "base"),
+        )
+        for row in rows.tolist()
+    ]
+    labels = [_middle(sales, name, tone) for name, tone in tones.items()]
+    about = f"map of {len(points)} sales by likeness"
+    return charts.cloud(points, labels, about=about), tuple(legend)
+
+
+def _middle(sales: SaleMap, category: str, tone: Tone) -> Point:
+    rows = [row for row, name in enumerate(sales.category) if name == category]
+    x, y = np.median(sales.xy[rows], axis=0)
+    return Point(x=float(x), y=float(y), title="", label=category, tone=tone)
+
+
+def _epochs(
+    curve: Sequence[EpochRow], values: Sequence[float], name: str, *, tone: Tone, shape: Shape
+) -> list[Point]:
+    return [
+        Point(
+            x=row.epoch,
+            y=value,
+            title=f"epoch {row.epoch}: {name} {value:.4f}{', published' * row.best}",
+            label=name if row is curve[-1] else "",
+            tone=tone,
+            shape="star" if row.best else shape,
+        )
+        for row, value in zip(curve, values, strict=True)
+    ]
+
+
+def _learning(series: Sequence[Sequence[Point]], name: str) -> Markup:
+    points = [point for points in series for point in points]
+    axes = Axes(
+        x=Scale.over(point.x for point in points),
+        y=_padded([point.y for point in points]),
+        x_name="epoch",
+        y_name=name,
+        x_text=lambda value: f"{value:.0f}" if value == round(value) else "",
+    )
+    return charts.line(series, axes, about=f"{name} by epoch")
+
+
+def _padded(values: Sequence[float], *, zero: bool = False) -> Scale:
+    scale = Scale.over(values, zero=zero)
+    room = 0.08 * (scale.high - scale.low)
+    return Scale(scale.low if zero else scale.low - room, scale.high + room)
+
+
+def _spread(estimates: Sequence[Estimate], *, zero: bool = False) -> Scale:
+    return _padded([end for one in estimates for end in (one.low, one.high)], zero=zero)
+
+
+def _dial_point(
+    at: DialPoint, pair: tuple[Estimate, Estimate], now: float, *, percent: bool
+) -> Point:
+    x, y = pair
+    starred = at.dial == now
+    words = [wording.interval(one, share=percent) for one in pair]
+    return Point(
+        x=x.value,
+        y=y.value,
+        title=f"dial {at.dial:g}: {words[1]} at {words[0]}",
+        label=f"{at.dial:g}, as published" if starred else f"{at.dial:g}",
+        x_range=(x.low, x.high),
+        y_range=(y.low, y.high),
+        tone="curated" if starred else "base",
+        shape="star" if starred else "dot",
+    )
+
+
+def _dial_words(dial: Sequence[DialPoint]) -> str:
+    parts = (
+        f"dial {at.dial:g}: value kept {wording.percent(at.value_kept.value)}, "
+        f"new brands {wording.percent(at.discovery_share.value)} of places"
+        for at in dial
+    )
+    return "; ".join(parts)
