@@ -1,0 +1,142 @@
+"""Features as one vector: bags over the shared table, numbers, the own vector (MODEL 2.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, embedding_bag
+
+from recsys.domain.ties import keyed
+from recsys.towers.resident import Bag
+from recsys.towers.spec import TwoTower
+
+_MASK = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Dropout that depends on (seed, epoch, step, what is dropped): no rank, no hidden state."""
+
+    key: int
+    """Of the step."""
+
+    @classmethod
+    def of(cls, *keys: int) -> Noise:
+        """Derive the step's key from (seed, epoch, step)."""
+        return cls(int(keyed(*keys)) & _MASK)
+
+    def keep(self, rate: float, salt: int, *indices: Tensor) -> Tensor:
+        """Return a bool tensor of the indices' common shape, False with chance `rate`.
+
+        Indices are int64 and non-negative. The mixing is lowbias32 (Wellons 2018).
+        """
+        mixed = torch.full((), self.key ^ (salt * 0x9E3779B9 & _MASK), dtype=torch.int64)
+        mixed = mixed.to(indices[0].device)
+        for index in indices:
+            mixed = _mix(mixed ^ index)
+        return torch.ge(mixed, int(rate * (_MASK + 1)))
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = x & _MASK
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
+    return x ^ (x >> 16)
+
+
+def clip_length(vectors: Tensor, longest: Tensor) -> Tensor:
+    """Shorten rows [n, D] that are longer than `longest` [n, 1]; the others stay."""
+    lengths = vectors.norm(dim=1, keepdim=True)
+    return vectors * (longest / lengths.clamp(min=1e-12)).clamp(max=1.0)
+
+
+class BagInput(nn.Module):
+    """Bag and numbers of members or sales as one vector of width D."""
+
+    def __init__(self, *, fields: int, dense: int, dim: int) -> None:
+        """Start with equal fields and small weights for the numbers."""
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(fields))
+        self.dense = nn.Linear(dense, dim, bias=False) if dense else None
+
+    def forward(
+        self, table: Tensor, bag: Bag, rows: Tensor, *, cells: int, keep: Tensor | None
+    ) -> Tensor:
+        """Return sum_f s_f sum_v E[row] weight + W dense, [rows, D].
+
+        `table` [R, D]; `rows` int64; `cells` = values that the rows own in all; `keep`
+        bool [rows, fields]: False puts the field's missing row in its place.
+        """
+        counts = bag.start[rows + 1] - bag.start[rows]
+        ends = counts.cumsum(0)
+        shift = torch.repeat_interleave(bag.start[rows] - ends + counts, counts, output_size=cells)
+        cell = shift + torch.arange(cells, device=rows.device)
+        field = bag.field[cell]
+        weight = bag.weight[cell] * self.scale[field]
+        if keep is not None:
+            owner = torch.arange(len(rows), device=rows.device)
+            owner = torch.repeat_interleave(owner, counts, output_size=cells)
+            weight = weight * keep[owner, field]
+        total = embedding_bag(
+            bag.row[cell], table, ends - counts, mode="sum", per_sample_weights=weight
+        )
+        if keep is not None:
+            missing = embedding(bag.missing, table) * self.scale[:, None]
+            total = total + (~keep).to(total.dtype) @ missing
+        if self.dense is not None:
+            total = total + self.dense(bag.dense[rows])
+        return total
+
+
+class SaleInput(nn.Module):
+    """x of sales: content z and, within bounds, the own vector; for candidates and history."""
+
+    known: Tensor
+    """k_i: 1 where a sale was a target often enough for its own vector to count, float [S]."""
+
+    def __init__(self, spec: TwoTower, *, fields: int, dense: int, sales: int) -> None:
+        """Make a table of own vectors: zero where content speaks, noise where it cannot."""
+        super().__init__()
+        self.spec = spec
+        self.content = BagInput(fields=fields, dense=dense, dim=spec.dim)
+        self.own: nn.Parameter | None = None
+        if spec.id != "off":
+            start = torch.zeros(sales, spec.dim)
+            if spec.id == "free":
+                start.normal_(std=0.1 / spec.dim**0.5)
+            self.own = nn.Parameter(start)
+        self.register_buffer("known", torch.zeros(sales))
+
+    def forward(
+        self, table: Tensor, bag: Bag, rows: Tensor, *, cells: int, noise: Noise | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return z and x of sales, both [rows, D]; `noise` = None outside training."""
+        keep = None
+        if noise is not None and self.spec.field_dropout:
+            fields = torch.arange(len(bag.missing), device=rows.device)
+            keep = noise.keep(self.spec.field_dropout, 1, rows[:, None], fields)
+        z = self.content(table, bag, rows, cells=cells, keep=keep)
+        if self.own is None:
+            return z, z
+        own = self.own[rows]
+        if self.spec.id == "bounded":
+            own = clip_length(own, self.spec.delta * z.detach().norm(dim=1, keepdim=True))
+        return z, z + own * self._counts(rows, noise)[:, None]
+
+    def _counts(self, rows: Tensor, noise: Noise | None) -> Tensor:
+        """k_i at export; in training 1, or 0 where id dropout hides the own vector."""
+        if noise is None:
+            return self.known[rows]
+        if not self.spec.id_dropout:
+            return torch.ones(len(rows), device=rows.device)
+        return noise.keep(self.spec.id_dropout, 2, rows).float()
+
+
+def residual_mlp(*, width: int, dim: int) -> nn.Sequential:
+    """Return width -> 2 D -> D with GELU whose last layer starts at zero."""
+    last = nn.Linear(2 * dim, dim)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width, 2 * dim), nn.GELU(), last)

@@ -1,0 +1,157 @@
+"""The member tower: decayed sums over the past plus what is known of the member (MODEL 2.3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, normalize, softplus
+
+from recsys.domain.events import Kind
+from recsys.towers.features import BagInput, Noise, residual_mlp
+from recsys.towers.resident import Bag, Window
+from recsys.towers.spec import TwoTower
+
+_WHATS = 5 * len(Kind)
+"""Pairs of event kind and channel."""
+_ACTIVITY = 16
+"""Buckets of log2(1 + events so far)."""
+NUMBERS = 4 + len(Kind)
+"""Numbers made of a past: see `past_numbers`."""
+
+
+def past_numbers(window: Window, log_price: Tensor) -> Tensor:
+    """Return what a window of the past says in numbers, NaN where unknown, [B, NUMBERS].
+
+    Median and interquartile range of log price, log days since the last event, log events so far,
+    log events of each kind in the window.
+    """
+    price = log_price[window.sale].masked_fill(~window.valid, torch.nan)
+    quarters = torch.tensor([0.25, 0.5, 0.75], device=price.device)
+    low, middle, high = price.nanquantile(quarters, dim=1)
+    never = torch.full_like(window.so_far, torch.nan)
+    since = torch.where(window.valid[:, 0], window.days[:, 0].log1p(), never)
+    kind = torch.div(window.what, 5, rounding_mode="floor")
+    counts = [((kind == k) & window.valid).sum(dim=1) for k in range(len(Kind))]
+    counts = [count.float().log1p() for count in counts]
+    return torch.stack((middle, high - low, since, window.so_far.log1p(), *counts), dim=1)
+
+
+class History(nn.Module):
+    """K weighted means over the past; weights by kind, channel and a power of age per head."""
+
+    half_days: Tensor
+
+    def __init__(self, spec: TwoTower) -> None:
+        """Start with weights that halve at each head's days, and the mean of the heads."""
+        super().__init__()
+        heads = len(spec.decay_days) + 1
+        days = torch.tensor([*spec.decay_days, 1.0])
+        self.register_buffer("half_days", days, persistent=False)
+        self.kind_weight = nn.Parameter(torch.zeros(len(Kind), heads))
+        self.channel_weight = nn.Parameter(torch.zeros(5, heads))
+        # softplus(start) = 1
+        start = torch.full((len(Kind), heads), math.log(math.e - 1))
+        self.exponent = nn.Parameter(start)
+        self.mix = nn.Linear(heads * spec.dim, spec.dim, bias=False)
+        with torch.no_grad():
+            self.mix.weight.copy_(torch.eye(spec.dim).repeat(1, heads) / heads)
+
+    def forward(self, x: Tensor, window: Window, keep: Tensor) -> Tensor:
+        """Return h [B, D] from x of the events [B, L, D]; `keep` bool [B, L]."""
+        # p_k = sum_j w_kj x_j / sum_j w_kj, w_kj = exp(A + C) (1 + g_j / h_k) ^ -softplus(R)
+        per_what = (self.kind_weight[:, None] + self.channel_weight).reshape(_WHATS, -1)
+        power = softplus(self.exponent)
+        # the last head never forgets
+        power = torch.cat((power[:, :-1], torch.zeros_like(power[:, -1:])), dim=1)
+        per_power = power.repeat_interleave(5, dim=0)
+        both = embedding(window.what, torch.cat((per_what, per_power), dim=1))
+        heads = per_what.shape[1]
+        aged = torch.log1p(window.days[..., None] / self.half_days)
+        logits = (both[..., :heads] - both[..., heads:] * aged).float()
+        weight = logits.exp() * keep[..., None]
+        pooled = torch.einsum("blk,bld->bkd", weight, x)
+        pooled = pooled / (weight.sum(dim=1)[..., None] + 1e-6)
+        mixed: Tensor = self.mix(pooled.flatten(1))
+        return mixed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """B requests as the member tower sees them."""
+
+    member: Tensor
+    """Row of the member, int64 [B]."""
+    request: Tensor
+    """Row of the request, int64 [B]: dropout is keyed by it."""
+    window: Window
+    cells: int
+    """Values that these members own in all."""
+
+
+class MemberTower(nn.Module):
+    """u = [unit part of length D - 1; 1]."""
+
+    number_mean: Tensor
+    number_scale: Tensor
+
+    def __init__(self, spec: TwoTower, *, fields: int, dense: int) -> None:
+        """Start as the mean of the past plus small noise from the member's fields."""
+        super().__init__()
+        self.spec = spec
+        self.fields = BagInput(fields=fields, dense=dense, dim=spec.dim)
+        self.history = History(spec)
+        small = 0.1 / spec.dim**0.5
+        self.activity = nn.Parameter(torch.randn(_ACTIVITY, spec.dim) * small)
+        self.last_channel = nn.Parameter(torch.randn(6, spec.dim) * small)
+        self.numbers = nn.Linear(NUMBERS, spec.dim, bias=False)
+        self.mlp = residual_mlp(width=2 * spec.dim, dim=spec.dim)
+        self.register_buffer("number_mean", torch.zeros(NUMBERS))
+        self.register_buffer("number_scale", torch.ones(NUMBERS))
+
+    def forward(
+        self,
+        table: Tensor,
+        bag: Bag,
+        asked: Asked,
+        *,
+        x: Tensor,
+        log_price: Tensor,
+        noise: Noise | None,
+    ) -> Tensor:
+        """Return u [B, D]; `x` of the events [B, L, D], `log_price` [S], noise only in training."""
+        keep, blank, fields = self._dropout(bag, asked, noise)
+        h = self.history(x, asked.window, keep)
+        q = self.fields(table, bag, asked.member, cells=asked.cells, keep=fields)
+        q = q + self._lately(asked.window, log_price, blank)
+        y = h + q + self.mlp(torch.cat((h, q), dim=1))
+        unit = normalize(y[:, :-1], dim=1, eps=1e-6)
+        return torch.cat((unit, torch.ones_like(unit[:, :1])), dim=1)
+
+    def _dropout(
+        self, bag: Bag, asked: Asked, noise: Noise | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return which events, whole histories (True = hidden) and fields remain."""
+        window, request = asked.window, asked.request
+        if noise is None:
+            return window.valid, torch.zeros_like(request, dtype=torch.bool), None
+        blank = ~noise.keep(self.spec.history_dropout, 3, request)
+        place = torch.arange(window.valid.shape[1], device=request.device)
+        keep = noise.keep(self.spec.event_dropout, 4, request[:, None], place)
+        fields = torch.arange(len(bag.missing), device=request.device)
+        shown = noise.keep(self.spec.field_dropout, 5, request[:, None], fields)
+        return window.valid & keep & ~blank[:, None], blank, shown
+
+    def _lately(self, window: Window, log_price: Tensor, blank: Tensor) -> Tensor:
+        """Return the part of q that the past decides [B, D]; a hidden past says nothing."""
+        numbers = past_numbers(window, log_price)
+        numbers = ((numbers - self.number_mean) * self.number_scale).nan_to_num(0.0)
+        seen = ~blank[:, None]
+        bucket = torch.log2(1 + window.so_far).long().clamp(max=_ACTIVITY - 1)
+        none = torch.full_like(bucket, 5)
+        channel = torch.where(window.valid[:, 0], window.what[:, 0] % 5, none)
+        lately = embedding(bucket * ~blank, self.activity)
+        lately = lately + embedding(torch.where(blank, none, channel), self.last_channel)
+        return torch.add(lately, self.numbers(numbers * seen))

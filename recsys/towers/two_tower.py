@@ -1,0 +1,116 @@
+"""Both towers over one table, one temperature (MODEL 2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recsys.domain.arrays import I64
+from recsys.domain.encoded import Encoded
+from recsys.towers.features import Noise, SaleInput
+from recsys.towers.member import Asked, MemberTower
+from recsys.towers.resident import Past, Resident
+from recsys.towers.sale import SaleTower
+from recsys.towers.spec import TwoTower
+
+TAU_LOW, TAU_HIGH = 0.02, 0.5
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Everything about the inputs that fixes the shapes of the weights."""
+
+    member_fields: tuple[str, ...]
+    sale_fields: tuple[str, ...]
+    member_dense: tuple[str, ...]
+    sale_dense: tuple[str, ...]
+    table_rows: int
+
+    @classmethod
+    def of(cls, encoded: Encoded) -> Sizes:
+        """Read the sizes off encoded members and sales."""
+        return cls(
+            member_fields=tuple(encoded.members.fields),
+            sale_fields=tuple(encoded.sales.fields),
+            member_dense=tuple(encoded.members.dense_names),
+            sale_dense=tuple(encoded.sales.dense_names),
+            table_rows=encoded.table_rows,
+        )
+
+
+def initial_rows(sizes: Sizes, used: I64, *, dim: int, seed: int) -> Tensor:
+    """Return the untrained rows of the shared table, float32 [len(used), dim].
+
+    A row depends on the seed and its number alone, so a value never seen in training still has
+    the row that it would have had in a table trained whole.
+    """
+    source = torch.Generator().manual_seed(seed)
+    whole = torch.empty(sizes.table_rows, dim).normal_(std=0.1 / dim**0.5, generator=source)
+    return whole[torch.from_numpy(used)]
+
+
+class TwoTowerNet(nn.Module):
+    """The weights of both towers; shapes: S sales, R rows in use, D = spec.dim."""
+
+    def __init__(self, spec: TwoTower, sizes: Sizes, *, used: I64, sales: int, seed: int) -> None:
+        """Draw all starting weights from the seed, whatever the global random state."""
+        super().__init__()
+        self.spec, self.sizes, self.seed = spec, sizes, seed
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.sale_input = SaleInput(
+                spec, fields=len(sizes.sale_fields), dense=len(sizes.sale_dense), sales=sales
+            )
+            self.sale_tower = SaleTower(spec)
+            self.member_tower = MemberTower(
+                spec, fields=len(sizes.member_fields), dense=len(sizes.member_dense)
+            )
+        self.table = nn.Parameter(initial_rows(sizes, used, dim=spec.dim, seed=seed))
+        self.log_tau = nn.Parameter(torch.tensor(math.log(spec.tau)))
+
+    @property
+    def tau(self) -> Tensor:
+        """Temperature of training logits, a scalar in [0.02, 0.5]."""
+        return self.log_tau.clamp(math.log(TAU_LOW), math.log(TAU_HIGH)).exp()
+
+    def sale_x(
+        self, resident: Resident, rows: I64, *, noise: Noise | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return z and x [n, D] of sales (rows I64[n], on the host)."""
+        ptr = resident.sales.ptr
+        cells = int((ptr[rows + 1] - ptr[rows]).sum())
+        there = torch.from_numpy(rows).to(resident.device)
+        z: Tensor
+        z, x = self.sale_input(self.table, resident.sales, there, cells=cells, noise=noise)
+        return z, x
+
+    def sale_vectors(self, z: Tensor, x: Tensor, as_of: Tensor) -> Tensor:
+        """Return v [n, D] from content, input vector and `Resident.as_of` [n, A]."""
+        return torch.cat((self.sale_tower.unit(x), self.sale_tower.bias(z, as_of)), dim=1)
+
+    def member_vectors(
+        self, resident: Resident, asked: Asked, x: Tensor, *, noise: Noise | None
+    ) -> Tensor:
+        """Return u [B, D] from the requests and x [B, L, D] of the events in their windows."""
+        u: Tensor = self.member_tower(
+            self.table, resident.members, asked, x=x, log_price=resident.log_price, noise=noise
+        )
+        return u
+
+
+def ask(resident: Resident, past: Past, *, length: int, request: I64 | None = None) -> Asked:
+    """Gather B requests; `request` I64[B] keys their dropout and is needed in training alone."""
+    ptr, member = resident.members.ptr, past.member
+    if request is None:
+        request = np.zeros(len(member), dtype=np.int64)
+    host = torch.from_numpy(np.stack((member, request))).to(resident.device)
+    return Asked(
+        member=host[0],
+        request=host[1],
+        window=resident.window(past, length=length),
+        cells=int((ptr[member + 1] - ptr[member]).sum()),
+    )
