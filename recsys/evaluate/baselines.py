@@ -1,0 +1,97 @@
+"""A dataset in, baselines out: each fitted on the towers' block, each counted as of the request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from recsys.data.popularity import Popularity
+from recsys.domain.dataset import Dataset
+from recsys.domain.events import DAY, HOUR
+from recsys.domain.requests import Requests
+from recsys.evaluate.content import content
+from recsys.evaluate.counts import BrandAffinity, Newest, OwnCounts, Popular, Random
+from recsys.evaluate.neighbours import Common, ContentKnn, Together
+from recsys.evaluate.scorer import Baseline, Scorer
+from recsys.evaluate.spec import Evaluate
+
+QUICK_US = 3 * HOUR
+"""Shops whose outcomes come within this time get popularity of the last hours as well."""
+LAST_HOURS = (1, 3, 24)
+
+
+def baselines(
+    dataset: Dataset, towers: Requests, fit_until: int, *, spec: Evaluate
+) -> dict[str, Baseline]:
+    """Fit the baselines that `spec` asks for, on engagements before `fit_until` (UTC us).
+
+    `towers` are the requests of the towers' block. Where outcomes come within three hours,
+    popular_1h, popular_3h and popular_24h are added. logistic and boosted come from
+    learned.learned_baselines.
+    """
+    recipes = _counting(dataset, spec) | _comparing(dataset, fit_until, spec)
+    names: list[str] = [name for name in recipes if name in {*spec.baselines, "random", "popular"}]
+    if "popular" in names and towers.outcome_us <= QUICK_US:
+        recent = {f"popular_{hours}h": _recent(dataset, hours * HOUR) for hours in LAST_HOURS}
+        recipes |= recent
+        names += list(recent)
+    return {name: timed(recipes[name]) for name in names}
+
+
+def timed(fit: Callable[[], Scorer]) -> Baseline:
+    """Fit a baseline and note what it took."""
+    started = perf_counter()
+    scorer = fit()
+    return Baseline(scorer, perf_counter() - started)
+
+
+def _recent(dataset: Dataset, window_us: int | None) -> Callable[[], Scorer]:
+    return lambda: _popular(dataset, window_us)
+
+
+def _popular(dataset: Dataset, window_us: int | None = None) -> Popular:
+    own = np.arange(dataset.num_sales, dtype=np.int32)
+    return Popular(Popularity.of(dataset.history, dataset.num_sales), own, window_us)
+
+
+def _counting(dataset: Dataset, spec: Evaluate) -> dict[str, Callable[[], Scorer]]:
+    history, half_life = dataset.history, spec.half_life_days * DAY
+    return {
+        "random": lambda: Random(spec.seed),
+        "editor": lambda: Newest(dataset.opens_at, editor=True),
+        "newest": lambda: Newest(dataset.opens_at),
+        "popular": lambda: _popular(dataset),
+        "popular_7d": lambda: _popular(dataset, 7 * DAY),
+        "brand_popular": lambda: Popular.by(history, dataset.brand),
+        "category_popular": lambda: Popular.by(history, dataset.category),
+        "brand_affinity": lambda: BrandAffinity(
+            history, half_life, Popular.by(history, dataset.brand)
+        ),
+        "own_counts": lambda: OwnCounts(history, half_life, _popular(dataset)),
+    }
+
+
+def _comparing(dataset: Dataset, fit_until: int, spec: Evaluate) -> dict[str, Callable[[], Scorer]]:
+    history, made = dataset.history, list[Common]()
+
+    def common() -> Common:
+        # item_knn and ease share one Gram matrix; whoever comes first pays for it
+        if not made:
+            made.append(
+                Common.of(history, dataset.num_sales, until=fit_until, most=spec.ease_sales)
+            )
+        return made[0]
+
+    def item_knn() -> Scorer:
+        cosine = common().cosine(neighbours=spec.knn_neighbours, shrink=spec.knn_shrink)
+        return Together(history, common().place, cosine)
+
+    return {
+        "content_knn": lambda: ContentKnn(
+            history, content(dataset, fit_until), spec.half_life_days * DAY
+        ),
+        "item_knn": item_knn,
+        "ease": lambda: Together(history, common().place, common().ease(spec.ease_l2)),
+    }

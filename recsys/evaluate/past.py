@@ -1,0 +1,65 @@
+"""What members did before their requests, as flat cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.domain.arrays import F32, F64, I32, I64, Bool
+from recsys.domain.events import KIND_WEIGHTS, Events
+from recsys.domain.requests import Requests
+
+
+@dataclass(frozen=True)
+class Past:
+    """c earlier engagements of n requests."""
+
+    row: I64
+    """Which of the n requests, I64[c], ascending."""
+    sale: I32
+    """I32[c]."""
+    weight: F64
+    """KIND_WEIGHTS of the event, F64[c]."""
+    age_us: I64
+    """From the event to the request, I64[c]."""
+
+    def decayed(self, half_life_us: float) -> F64:
+        """Return the weights halved for each half-life of age, F64[c]."""
+        return self.weight * np.exp2(-self.age_us / half_life_us)
+
+
+def past(history: Events, requests: Requests, rows: slice) -> Past:
+    """Gather the engagements strictly before each request of `rows`."""
+    start = history.member_ptr[requests.member[rows]]
+    count = requests.history_end[rows] - start
+    row = np.repeat(np.arange(len(count)), count)
+    first = np.cumsum(count) - count
+    event = np.arange(len(row)) + (start - first)[row]
+    return Past(
+        row=row,
+        sale=history.sale[event],
+        weight=KIND_WEIGHTS[history.kind[event]].astype(np.float64),
+        age_us=requests.at[rows][row] - history.at[event],
+    )
+
+
+def columns(sales: I32, num_sales: int) -> I64:
+    """Return where each of all sales stands on a shelf, I64[num_sales]; -1 = not on it."""
+    where = np.full(num_sales, -1, dtype=np.int64)
+    where[sales] = np.arange(len(sales))
+    return where
+
+
+def summed(cells: tuple[I64, I64 | I32], shape: tuple[int, int], weight: F64 | None = None) -> F32:
+    """Add up weights (1 where none are given) at (row, column) cells into F32[shape]."""
+    row, column = cells
+    flat = np.bincount(row * shape[1] + column, weights=weight, minlength=shape[0] * shape[1])
+    return flat.astype(np.float32).reshape(shape)
+
+
+def marked(cells: tuple[I64, I64 | I32], shape: tuple[int, int]) -> Bool:
+    """Mark the (row, column) cells in Bool[shape]."""
+    marks = np.zeros(shape, dtype=np.bool_)
+    marks[cells] = True
+    return marks

@@ -1,0 +1,64 @@
+"""Settings of the judge: which figures, on which slices, beside which baselines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from recsys.domain.spec import Count, NonNegative, Positive, Spec
+
+Baselines = Literal[
+    "random",
+    "editor",
+    "newest",
+    "popular",
+    "popular_7d",
+    "brand_popular",
+    "category_popular",
+    "brand_affinity",
+    "own_counts",
+    "content_knn",
+    "item_knn",
+    "ease",
+    "logistic",
+    "boosted",
+]
+Slices = Literal["sale", "history", "channel"]
+
+
+class Evaluate(Spec):
+    """Judge every scorer on whole shelves, with intervals by member and baselines beside it."""
+
+    kind: Literal["default"] = "default"
+    ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 20)
+    """Lengths of the lists that are judged; the lengths of slates join by themselves."""
+    bootstrap_draws: Annotated[int, Field(ge=100, le=10_000)] = 1_000
+    """Draws of members behind each 95 % interval; all scorers share them."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of ties, of the draws, of the random baseline and of what is sampled to learn from."""
+    headline: str = "day0/ndcg_at_10"
+    """The figure that decides, as slice/metric; where a catalogue never closes, the slice is
+    all."""
+    slices: tuple[Slices, ...] = get_args(Slices)
+    """Families of slices beside all: by sale (day0, older, new_brand, known_brand, curated,
+    not_curated, repeat, first_contact), by length of history, by channel of the first outcome."""
+    require: Annotated[str, Field(pattern=r"^$|^\s*(\w+:)?([\w-]+/)?\w+\s*>\s*[\w.+-]+\s*$")] = ""
+    """A gate, e.g. day0/ndcg_at_10>popular, ndcg_at_10>0.2 or slates:ndcg_at_6>editor; taste is
+    meant where no scorer is named; empty = none."""
+    baselines: tuple[Baselines, ...] = get_args(Baselines)
+    """Baselines to fit; random and popular are always among them."""
+    half_life_days: Positive = 60.0
+    """After how long an engagement counts half in brand_affinity, own_counts and content_knn."""
+    ease_sales: Count = 8_000
+    """item_knn and ease know this many sales, the most popular when they are fitted."""
+    ease_l2: Positive = 300.0
+    """Ridge of ease."""
+    knn_neighbours: Count = 100
+    """Neighbours that item_knn keeps of each sale."""
+    knn_shrink: NonNegative = 10.0
+    """Common members that item_knn's cosine must outweigh."""
+    learned_negatives: Count = 20
+    """Sales without engagement that logistic and boosted learn from, per request."""
+    learned_requests: Count = 20_000
+    """Requests that logistic and boosted learn from, the newest of the towers' block."""
