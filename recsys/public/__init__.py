@@ -1,1 +1,6 @@
 """Public sets in, Tables out."""
+
+from recsys.public.read import read
+from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
+
+__all__ = ["CompleteJourney", "Globo", "Movielens", "OnlineRetail", "read"]

@@ -1,0 +1,28 @@
+"""A public source in, its Tables out."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from recsys.domain.tables import Tables
+from recsys.public import complete_journey, globo, movielens, online_retail
+from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail, PublicSource
+
+
+def read(source: PublicSource) -> Tables:
+    """Read the tables of a public set.
+
+    Raises:
+        SettingError: its files are not where `source.root` says.
+    """
+    match source:
+        case CompleteJourney():
+            return complete_journey.tables(source)
+        case Globo():
+            return globo.tables(source)
+        case OnlineRetail():
+            return online_retail.tables(source)
+        case Movielens():
+            return movielens.tables(source)
+        case _:
+            assert_never(source)
