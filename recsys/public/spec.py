@@ -61,8 +61,9 @@ class Globo(Source):
 class OnlineRetail(Source):
     """Invoices of a British gift shop, December 2010 to September 2011.
 
-    File: online_retail.parquet (UCI, CC BY 4.0, credit: Chen, Sain, Guo 2012). Cancellations and returns, lines without customer and lines at no
-    price are left out, as the set's protocol says, and counted in the notes.
+    File: online_retail.parquet (UCI, CC BY 4.0, credit: Chen, Sain, Guo 2012). Cancellations and
+    returns, lines without customer and lines at no price are left out, as the set's protocol
+    says, and counted in the notes.
     Columns: a sale is a stock code; its title and price are those of its first line. Country of a
     member's first invoice. One purchase per (invoice, customer, stock code).
     Protocol: global time, cut from the end of the last local day into windows of 30 days: test =
