@@ -95,7 +95,7 @@ class SaleRules(Rules):
     closes_at = dy.Datetime(nullable=True, time_zone="UTC")
 
     @dy.rule()
-    def ends_before_start__closes_at(cls) -> pl.Expr:  # ruff: ignore[N805] dataframely's signature
+    def ends_before_start__closes_at(cls) -> pl.Expr:  # ruff: ignore[invalid-first-argument-name-for-method] dataframely's signature
         """Compare closing and opening."""
         return pl.col("closes_at") > pl.col("opens_at")
 
@@ -115,13 +115,13 @@ class EventRules(Rules):
     latest = dy.Datetime(nullable=True, time_zone="UTC")
 
     @dy.rule()
-    def no_id__sale(cls) -> pl.Expr:  # ruff: ignore[N805] dataframely's signature
+    def no_id__sale(cls) -> pl.Expr:  # ruff: ignore[invalid-first-argument-name-for-method] dataframely's signature
         """Ask for a sale where the kind is about one; unknown kinds are another rule's."""
         needs = pl.col("kind").is_in(KINDS) & ~pl.col("kind").is_in(NO_SALE)
         return pl.col("sale").is_not_null() | ~needs.fill_null(value=False)
 
     @dy.rule()
-    def out_of_range__at(cls) -> pl.Expr:  # ruff: ignore[N805] dataframely's signature
+    def out_of_range__at(cls) -> pl.Expr:  # ruff: ignore[invalid-first-argument-name-for-method] dataframely's signature
         """Hold events between the year 2000 and tomorrow."""
         return pl.col("at").is_between(EARLIEST, pl.col("latest"))
 
@@ -148,7 +148,7 @@ class ExposureRules(Rules):
     latest = dy.Datetime(nullable=True, time_zone="UTC")
 
     @dy.rule()
-    def out_of_range__at(cls) -> pl.Expr:  # ruff: ignore[N805] dataframely's signature
+    def out_of_range__at(cls) -> pl.Expr:  # ruff: ignore[invalid-first-argument-name-for-method] dataframely's signature
         """Hold exposures between the year 2000 and tomorrow."""
         return pl.col("at").is_between(EARLIEST, pl.col("latest"))
 
@@ -161,7 +161,7 @@ class CurationRules(Rules):
     until_at = dy.Datetime(nullable=True, time_zone="UTC")
 
     @dy.rule()
-    def ends_before_start__until_at(cls) -> pl.Expr:  # ruff: ignore[N805] dataframely's signature
+    def ends_before_start__until_at(cls) -> pl.Expr:  # ruff: ignore[invalid-first-argument-name-for-method] dataframely's signature
         """Compare end and start."""
         return pl.col("until_at") > pl.col("from_at")
 
