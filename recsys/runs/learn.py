@@ -1,0 +1,113 @@
+"""A prepared dataset in, everything that is learned from it out: towers, value, index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recsys.data import encode
+from recsys.data.requests import Blocks, blocks
+from recsys.domain.arrays import F32
+from recsys.domain.artefact import publish
+from recsys.domain.dataset import Dataset
+from recsys.domain.encoded import Encoded
+from recsys.domain.requests import Requests
+from recsys.domain.stop import StopFlag
+from recsys.rerank.ranker import Ranker, fit_ranker
+from recsys.runs.prepare import Prepared
+from recsys.runs.spec import Train
+from recsys.towers import embed
+from recsys.towers.embed import Embedder
+from recsys.towers.fit import EpochRow, TowerJob, fit
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned: five blocks of requests and the numbers of members and sales."""
+
+    prepared: Prepared
+    blocks: Blocks
+    encoded: Encoded
+    encoders: Path
+    """The artefact of the fitted encoders."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The checked dataset."""
+        return self.prepared.dataset
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Towers and value model, ready to score requests and to make slates."""
+
+    task: Task
+    embedder: Embedder
+    ranker: Ranker
+    checkpoint: Path
+
+    def unit(self, requests: Requests, group: int) -> F32:
+        """Return the unit vectors of a group's shelf, F32[s, unit_dims]."""
+        vectors = self.embedder.sales(requests.shelf(group), int(requests.group_at[group]))
+        return vectors[:, : self.embedder.unit_dims]
+
+
+def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
+    """Cut time into blocks and fit the encoders on the towers' block alone (RULINGS 4)."""
+    cut = blocks(prepared.dataset, spec.data)
+    until = int(cut.towers.at.max()) + 1
+    encoders = encode.fit(prepared.dataset, until, spec.towers.table_bits)
+    kept = publish(
+        folder / "encoders",
+        "encoders",
+        lambda draft: encode.save(encoders, draft),
+        parents={"dataset": prepared.dataset.fingerprint},
+    )
+    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept)
+
+
+def learn(
+    task: Task, spec: Train, folder: Path, *, stop: StopFlag, on_epoch: Callable[[EpochRow], None]
+) -> Learned:
+    """Train the towers, or go on with the checkpoints in `folder`, then fit the value model.
+
+    Raises:
+        InterruptedRunError: a signal asked to stop; the state is saved.
+        DivergedError: too many steps without a finite loss.
+    """
+    checkpoint = fit(
+        TowerJob(
+            dataset=task.dataset,
+            encoded=task.encoded,
+            train=task.blocks.towers,
+            validation=task.blocks.validation,
+            towers=spec.towers,
+            trainer=spec.trainer,
+            seed=spec.seed,
+            folder=folder,
+            resume=None,
+            stop=stop,
+            on_epoch=on_epoch,
+            data_fingerprint=task.dataset.fingerprint,
+        )
+    )
+    return rank(task, spec, checkpoint)
+
+
+def rank(task: Task, spec: Train, checkpoint: Path) -> Learned:
+    """Open trained towers and fit the value model that turns their scores into slates."""
+    embedder = Embedder(embed.load(checkpoint), task.dataset, task.encoded)
+    everything = np.arange(task.dataset.num_sales, dtype=np.int32)
+    kernel = embedder.sales(everything, task.dataset.watermark)[:, : embedder.unit_dims]
+    ranker = fit_ranker(
+        spec.rerank,
+        task.dataset.shop,
+        value=task.blocks.value,
+        calibration=task.blocks.calibration,
+        taste=embedder.scorer(),
+        kernel=kernel,
+    )
+    return Learned(task, embedder, ranker, checkpoint)

@@ -1,0 +1,75 @@
+"""A source's settings in, its checked dataset out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from recsys.data import sources
+from recsys.data.contract import Checked, check
+from recsys.data.spec import TablesSource
+from recsys.domain.dataset import Dataset
+from recsys.domain.source import Source
+from recsys.domain.tables import Tables
+from recsys.public import complete_journey, globo, movielens, online_retail
+from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
+from recsys.runs.spec import Data
+from recsys.world.play import play
+from recsys.world.spec import FlashSales
+from recsys.world.truth import Truth
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked dataset and what is known of how it came to be."""
+
+    dataset: Dataset
+    source: Source
+    checked: Checked
+    notes: tuple[str, ...]
+    """Facts of the source and of the contract that belong in the report."""
+    truth: Truth | None = None
+    """Known where the world is simulated."""
+    of_the_past: bool = True
+    """A simulated world or public set, whose now is the end of its data."""
+
+
+def prepare(data: Data, *, folder: Path | None = None) -> Prepared:
+    """Read a source and hold it to the data contract.
+
+    `folder` is where quarantine.parquet goes.
+
+    Raises:
+        DataRefusedError: the tables cannot be used, or too many rows were set aside.
+    """
+    tables, truth = raw(data)
+    checked = check(tables, data, folder=folder)
+    return Prepared(
+        dataset=checked.dataset,
+        source=data,
+        checked=checked,
+        notes=(*tables.notes, *checked.warnings),
+        truth=truth,
+        of_the_past=not isinstance(data, TablesSource),
+    )
+
+
+def raw(data: Data) -> tuple[Tables, Truth | None]:
+    """Return a source's tables as they are, and the truth of a simulated world."""
+    match data:
+        case FlashSales():
+            played = play(data)
+            return played.tables(), played.truth
+        case TablesSource():
+            return sources.read(data), None
+        case CompleteJourney():
+            return complete_journey.tables(data), None
+        case Globo():
+            return globo.tables(data), None
+        case OnlineRetail():
+            return online_retail.tables(data), None
+        case Movielens():
+            return movielens.tables(data), None
+        case _:
+            assert_never(data)

@@ -1,0 +1,58 @@
+"""Everything learned in, a verified bundle out, and CURRENT that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from recsys.domain.artefact import point, retain
+from recsys.domain.dataset import Dataset
+from recsys.domain.manifest import read_manifest
+from recsys.retrieval.index import build
+from recsys.runs.learn import Learned
+from recsys.runs.spec import Train
+from recsys.serve.bundle import publish_bundle
+from recsys.serve.parts import INFO, BundleParts
+
+
+def publish(learned: Learned, spec: Train) -> Path:
+    """Embed all members and sales as of the end of the data, index them, publish, point CURRENT."""
+    dataset, embedder = learned.task.dataset, learned.embedder
+    at = dataset.watermark
+    sales = embedder.embeddings_sales(at)
+    parts = BundleParts(
+        name=dataset.name,
+        zone=dataset.zone,
+        shop=dataset.shop,
+        members=embedder.embeddings_members(at),
+        personalise=dataset.members["consent_personalise"].to_numpy(),
+        sales=sales,
+        info=info(dataset),
+        index=build(spec.retrieval, sales.vectors),
+        ranker=learned.ranker,
+        specs=spec.model_dump(mode="json"),
+        watermark=dataset.watermark,
+        decided_at=at,
+        parents={
+            "dataset": dataset.fingerprint,
+            "checkpoint": embedder.fingerprint,
+            "encoders": read_manifest(learned.task.encoders).fingerprint,
+        },
+        of_the_past=learned.task.prepared.of_the_past,
+    )
+    root = Path(spec.bundles_dir)
+    folder = publish_bundle(parts, root)
+    point(root, folder.name)
+    retain(root)
+    return folder
+
+
+def info(dataset: Dataset) -> pl.DataFrame:
+    """Return what people read of a sale, a row each, with nulls where the shop has no such column."""
+    category = dataset.schema.category
+    known = dataset.sales
+    if category is not None and category != "category":
+        known = known.with_columns(pl.col(category).cast(pl.String).alias("category"))
+    missing = [pl.lit(None, pl.String).alias(name) for name in INFO if name not in known.columns]
+    return known.with_columns(missing).select(INFO)

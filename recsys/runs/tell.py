@@ -1,0 +1,136 @@
+"""What a training run says: facts of the data, a line an epoch, the table, what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from recsys.domain.report import Estimate, Report
+from recsys.evaluate.scorer import ORACLES, OURS
+from recsys.runs.console import Console, clock
+from recsys.runs.learn import Learned, Task
+from recsys.runs.prepare import Prepared
+
+TABLE = ("ndcg_at_10", "recall_at_10", "mrr")
+"""Metrics of the table on screen; all others are in the report."""
+
+
+def instant(at: int) -> datetime:
+    """Return a UTC datetime of microseconds since 1970."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(at))
+
+
+def day(at: int) -> str:
+    """Write a UTC instant as a day, e.g. 21 Nov 2026."""
+    return f"{instant(at):%d %b %Y}".lstrip("0")
+
+
+def data(console: Console, prepared: Prepared) -> None:
+    """Say what was read, kept and set aside."""
+    dataset, checked = prepared.dataset, prepared.checked
+    known = ", truth known" if prepared.truth is not None else ""
+    events = dataset.events
+    first, last = (int(events.at.min()), int(events.at.max())) if len(events) else (0, 0)
+    console.fact(
+        "data",
+        f"{dataset.name} ({'simulated' if known else 'logged'}{known}), {day(first)} to {day(last)}",
+        f"{dataset.num_members:,} members, {dataset.num_sales:,} sales, {len(events):,} events",
+    )
+    aside = {
+        f"{table} {reason}": rows
+        for table, reasons in checked.counts.items()
+        for reason, rows in reasons.items()
+        if rows
+    }
+    said = ", ".join(f"{rows:,} {reason}" for reason, rows in aside.items())
+    console.fact(
+        "checks",
+        f"{sum(checked.rows_in.values()):,} rows read, {sum(aside.values()):,} set aside",
+        *([said] if said else []),
+    )
+
+
+def task(console: Console, posed: Task) -> None:
+    """Say where time is cut and how many requests each block holds."""
+    blocks = posed.blocks
+    names = ("towers", "validation", "value", "calibration", "test")
+    if blocks.split is not None:
+        ends = {
+            block.name: f"{instant(block.last):%d %b}".lstrip("0") for block in blocks.split.blocks
+        }
+        console.fact("split", "by time: " + ", ".join(f"{name} to {ends[name]}" for name in names))
+    counts = ", ".join(f"{len(getattr(blocks, name)):,}" for name in names)
+    console.fact("requests", counts)
+    encoded = posed.encoded
+    crowded = "  (raise towers.table_bits)" if encoded.collision_share > 0.1 else ""
+    console.fact(
+        "features",
+        f"{len(encoded.sales.fields)} fields a sale, {len(encoded.members.fields)} a member, "
+        f"{encoded.collision_share:.1%} share a row{crowded}",
+    )
+
+
+def epoch_header(console: Console) -> None:
+    """Print the head of the epoch table."""
+    console.line()
+    console.line(" epoch     loss   val/ndcg_at_10   val/recall_at_10   requests/s    time")
+
+
+def epoch(console: Console, row: Any) -> None:
+    """Print one line for one epoch."""
+    best = "best" if row.best else "    "
+    console.line(
+        f" {row.epoch:>5}  {row.loss:>7.4f}      {row.ndcg_at_10:>6.4f} {best}"
+        f"            {row.recall_at_10:>6.4f}   {row.requests_per_second:>10,.0f}  {clock(row.seconds):>6}"
+    )
+
+
+def results(console: Console, report: Report, learned: Learned) -> None:
+    """Print the test table: ours first, then baselines from the best down, oracles apart."""
+    where, _, metric = report.headline.rpartition("/")
+    metrics = list(dict.fromkeys([metric, *TABLE]))[:3]
+    console.line()
+    test = learned.task.blocks.test
+    console.line(
+        f" test, {day(int(test.at.min()))} to {day(int(test.at.max()))}: {len(test):,} requests, "
+        f"slice {where or 'all'} (± half of a 95 % interval)"
+    )
+    order = ranked(report, where or "all", metric)
+    rows = [["", *metrics]]
+    for name in order:
+        figures = report.scorers[name].get(where or "all", {})
+        rows.append([label(name), *(cell(figures.get(m)) for m in metrics)])
+    console.table(rows)
+    for name, seconds in sorted(report.seconds.items()):
+        console.line(f"  {name}: {seconds:.1f} s") if name == "judging" else None
+
+
+def ranked(report: Report, where: str, metric: str) -> list[str]:
+    """Order scorers: ours, baselines from the best down, then what knows the truth."""
+
+    def figure(name: str) -> float:
+        found = report.scorers[name].get(where, {}).get(metric)
+        return found.value if found else -1.0
+
+    def rank(name: str) -> tuple[int, float]:
+        return (0 if name in OURS else 2 if name in ORACLES else 1, -figure(name))
+
+    return sorted((name for name in report.scorers if figure(name) >= 0), key=rank)
+
+
+def label(name: str) -> str:
+    """Name a scorer for people."""
+    return f"{name} (ours)" if name in OURS else f"{name} (truth)" if name in ORACLES else name
+
+
+def cell(estimate: Estimate | None) -> str:
+    """Write a figure with half of its interval."""
+    if estimate is None:
+        return "-"
+    return f"{estimate.value:.4f} ± {(estimate.high - estimate.low) / 2:.4f}"
+
+
+def versions_line(facts: Mapping[str, Any]) -> str:
+    """Write the versions that decide results in one line."""
+    return ", ".join(f"{name} {value}" for name, value in facts.items())

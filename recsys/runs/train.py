@@ -1,0 +1,59 @@
+"""The river: prepare, split, fit, embed, index, rank, judge, publish."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+from recsys.domain.stop import StopFlag
+from recsys.evaluate import report as page
+from recsys.evaluate.gate import met
+from recsys.runs import tell
+from recsys.runs.journey import Journey, embark, plan
+from recsys.runs.judge import judge
+from recsys.runs.learn import learn, pose
+from recsys.runs.prepare import prepare
+from recsys.runs.publish import publish
+from recsys.runs.spec import Train
+
+
+def train(spec: Train) -> None:
+    """Run the whole journey of one Spec and leave a judged bundle and its report.
+
+    Raises:
+        DataRefusedError: the input breaks the data contract beyond its limits.
+        InterruptedRunError: a signal asked to stop; what was learned is saved.
+        GateError: the result is below `evaluate.require`; the report is written, no bundle.
+    """
+    if spec.dry_run:
+        plan(spec)
+        return
+    with StopFlag().listening() as stop, embark(spec) as run:
+        prepared = prepare(spec.data, folder=run.path)
+        tell.data(run.console, prepared)
+        run.on_data(prepared.dataset.fingerprint)
+        task = pose(prepared, spec, run.path)
+        tell.task(run.console, task)
+        tell.epoch_header(run.console)
+        learned = learn(task, spec, run.path, stop=stop, on_epoch=partial(tell.epoch, run.console))
+        judged = judge(learned, spec, run)
+        page.write(judged, run.path)
+        tell.results(run.console, judged.report, learned)
+        met(judged.report, spec.evaluate.require)
+        last_lines(run, publish(learned, spec))
+
+
+def last_lines(run: Journey, bundle: Path) -> None:
+    """Say what was made and what to type next."""
+    run.folder.record(bundle=bundle.name)
+    console = run.console
+    console.line()
+    console.line(f"  report   {run.folder.shown}/report.html")
+    console.line(f"  bundle   {os.path.relpath(bundle)}         now CURRENT")
+    console.line("next")
+    console.line("  recsys recommend member=ID            one member, here")
+    console.line("  python serve_index.py                 what members get and why, in a browser")
+    console.line("  recsys init path=mydata/              your own parquet or CSV")
+    if run.console.quiet:
+        run.console.result(run.folder.shown)
