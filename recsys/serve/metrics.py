@@ -1,0 +1,88 @@
+"""What the service counts. Labels are routes, codes, rungs and reasons: never a member or sale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Seconds."""
+
+
+class Metrics:
+    """The counters of one app, in a registry of its own."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "recsys_requests_total", "Answers.", ("route", "code"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "recsys_request_seconds",
+            "Time from the last byte in to the first byte out.",
+            ("route",),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.inflight = Gauge("recsys_inflight", "Requests being answered.", registry=self.registry)
+        self.rejected = Counter(
+            "recsys_rejected_total", "Requests refused.", ("reason",), registry=self.registry
+        )
+        self.short = Counter(
+            "recsys_results_short_total", "Slates with fewer sales.", registry=self.registry
+        )
+        self.fallback = Counter(
+            "recsys_fallback_total", "Slates by rung.", ("rung",), registry=self.registry
+        )
+        self.unknown = Counter(
+            "recsys_unknown_member_total", "Members not in the bundle.", registry=self.registry
+        )
+
+    def watch(self, facts: Callable[[], Facts]) -> None:
+        """Ask for the facts of the living generation whenever the metrics are read."""
+        self.registry.register(_Generation(facts))
+
+    def text(self) -> bytes:
+        """Write everything in Prometheus's text form."""
+        return generate_latest(self.registry)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the living generation at one moment."""
+
+    generation: str
+    run: str
+    """Fingerprint of the run it came from."""
+    age_seconds: float
+    reload_seconds: float
+    failures: Mapping[str, int]
+    """Reason -> reloads that failed."""
+
+
+class _Generation(Collector):
+    def __init__(self, facts: Callable[[], Facts]) -> None:
+        self._facts = facts
+
+    def collect(self) -> Iterable[Metric]:
+        facts = self._facts()
+        info = GaugeMetricFamily(
+            "recsys_bundle_info", "The bundle that answers.", labels=("generation", "run")
+        )
+        info.add_metric((facts.generation, facts.run), 1)
+        yield info
+        age = "Seconds since the bundle was made."
+        yield GaugeMetricFamily("recsys_bundle_age_seconds", age, value=facts.age_seconds)
+        took = "What the last opening took."
+        yield GaugeMetricFamily("recsys_reload_seconds", took, value=facts.reload_seconds)
+        failed = CounterMetricFamily(
+            "recsys_reload_failures_total", "Bundles that could not be opened.", labels=("reason",)
+        )
+        for reason, count in facts.failures.items():
+            failed.add_metric((reason,), count)
+        yield failed

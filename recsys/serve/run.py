@@ -1,0 +1,176 @@
+"""Open, verify, warm up, then listen; turn with the pointer, drain when told to stop."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from recsys.domain.errors import PortTakenError
+from recsys.serve.bundle import Bundle, open_bundle
+from recsys.serve.http import app
+from recsys.serve.live import Live
+from recsys.serve.recommender import Recommender
+from recsys.serve.spec import Serve, instant
+from recsys.serve.watch import log_to_stderr, tell
+
+MAX_HEADER_BYTES = 16 << 10
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What a person wants to know when the service is up."""
+
+    url: str
+    bundle: Bundle
+    seconds: float
+    """From the start to the first request that could be answered."""
+
+
+def load(spec: Serve, folder: Path) -> Recommender:
+    """Open a bundle, check it, and make one slate so that the first caller does not wait.
+
+    Raises:
+        ArtefactError: it cannot be used.
+    """
+    at = None if spec.at is None else instant(spec.at)
+    recommender = Recommender(open_bundle(folder), None if at is None else lambda: at)
+    recommender.recommend(recommender.bundle.parts.members.ids[:1].tolist(), slots=spec.slots)
+    return recommender
+
+
+def serve(spec: Serve, *, ready: Callable[[Listening], None] | None = None) -> None:
+    """Answer until told to stop; `ready` is called once the service listens.
+
+    SIGTERM drains, Ctrl-C stops after what is in flight, SIGHUP looks for a new bundle at once.
+
+    Raises:
+        PortTakenError: another process listens there.
+        ArtefactError: no bundle, or none that can be used.
+    """
+    started = time.perf_counter()
+    log_to_stderr()
+    with _bound(spec) as listener:
+        live = Live(
+            spec, lambda folder: load(spec, folder), said=lambda event, what: tell(event, what=what)
+        )
+        listening = Listening(
+            url=_url(listener),
+            bundle=live.generation.bundle,
+            seconds=time.perf_counter() - started,
+        )
+        server = _Server(live, spec, ready=lambda: _say(listening, ready))
+        _listen(listener, spec)
+        live.start()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            live.stop()
+    tell("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with our way of stopping: go on accepting for a while, then finish, then exit 0."""
+
+    def __init__(self, live: Live[Recommender], spec: Serve, *, ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app(live, spec),
+                lifespan="off",
+                ws="none",
+                http="h11",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=spec.connections,
+                timeout_keep_alive=spec.keep_alive_seconds,
+                timeout_graceful_shutdown=spec.drain_seconds,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            )
+        )
+        self._live, self._spec, self._ready = live, spec, ready
+        self._stop_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self.handle_exit) for number in handled}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # ruff: ignore[unused-method-argument]  # uvicorn's
+        if sig == signal.SIGHUP:
+            self._live.wake()
+            return
+        again = self._live.draining
+        self._live.draining = True
+        grace = self._spec.drain_grace_seconds if sig == signal.SIGTERM and not again else 0.0
+        self._stop_at = time.monotonic() + grace
+        self.force_exit = again and sig == signal.SIGINT
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def _say(listening: Listening, ready: Callable[[Listening], None] | None) -> None:
+    tell(
+        "listening",
+        url=listening.url,
+        generation=listening.bundle.generation,
+        seconds=round(listening.seconds, 3),
+    )
+    if ready is not None:
+        ready(listening)
+
+
+@contextmanager
+def _bound(spec: Serve) -> Generator[socket.socket]:
+    """Take the port before the bundle is opened, so that a taken one is said at once."""
+    family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with _taken(spec):
+            listener.bind((spec.host, spec.port))
+        yield listener
+
+
+def _listen(listener: socket.socket, spec: Serve) -> None:
+    with _taken(spec):
+        listener.listen(spec.connections)
+
+
+@contextmanager
+def _taken(spec: Serve) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+            raise
+        why = "is taken" if error.errno == errno.EADDRINUSE else "may not be used by you"
+        raise PortTakenError(
+            f"port {spec.port} of {spec.host} {why}",
+            "name another: serve.port=8001        or any free one: serve.port=0",
+        ) from error
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
