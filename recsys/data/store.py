@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -73,7 +74,8 @@ def load(folder: Path) -> Dataset:
     arrays = {name: np.load(folder / _array(name), mmap_mode="r") for name in ARRAYS}
     frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
     schema = Schema.model_validate_json((folder / "schema.json").read_text(encoding="utf-8"))
-    return Dataset(schema=schema, events=Events(**arrays), **frames, **facts)
+    known: dict[str, Any] = {"schema": schema, "events": Events(**arrays), **frames, **facts}
+    return Dataset(**known)
 
 
 def _array(name: str) -> str:
