@@ -14,12 +14,14 @@ from markupsafe import Markup
 
 from recsys.evaluate.scale import Scale
 from recsys.evaluate.svg import Shape, Tone, block, percent, picture, segment, symbol, tag
-from recsys.evaluate.wording import plain
 
 _LEFT, _RIGHT, _TOP = 10.0, 97.0, 34
 _TRACK = 26
 _NOMINAL = 420
 """Pixels of width for which labels are kept apart."""
+
+_HEIGHTS = (-7.0, 16.0, -20.0, 29.0)
+"""Where a label may stand above or below its mark, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Axes:
     y: Scale
     x_name: str
     y_name: str
-    x_text: Callable[[float], str] = plain
-    y_text: Callable[[float], str] = plain
+    x_text: Callable[[float], str] | None = None
+    """How ticks are written; None = as numbers."""
+    y_text: Callable[[float], str] | None = None
     height: int = 230
     """Pixels, with the axis texts."""
 
@@ -63,7 +66,7 @@ class Axes:
 def line(series: Sequence[Sequence[Point]], axes: Axes, *, about: str) -> Markup:
     """Draw series whose points are joined in their order; `about` is read to the blind."""
     paths = [
-        segment(axes.place(a.x, a.y), axes.place(b.x, b.y), f"path {a.tone}")
+        segment(axes.place(a.x, a.y), axes.place(b.x, b.y), f"path {points[0].tone}")
         for points in series
         for a, b in pairwise(points)
     ]
@@ -90,17 +93,19 @@ def sparkline(values: Sequence[float], *, about: str) -> Markup:
     return picture([*lines, *(symbol(end, "dot", "ours") for end in places[-1:])], 28, about)
 
 
-def track(points: Sequence[Point], scale: Scale, *, about: str, bar: bool = False) -> Markup:
-    """Draw one row of a dot-and-whisker table (y is ignored); `bar` fills from zero."""
-    across = [percent(_inset(scale, tick)) for tick in scale.ticks(most=4)]
-    body = [tag("line", x1=x, x2=x, y1=0, y2=_TRACK, class_="grid") for x in across]
+def track(
+    points: Sequence[Point], scale: Scale, *, about: str, grid: str, bar: bool = False
+) -> Markup:
+    """Draw one row of a dot-and-whisker table (y is ignored); `bar` fills from zero.
+
+    `grid` is the name that the table's own `track_axis` gives to the lines behind the marks.
+    """
+    body = [tag("use", href=f"#{grid}")]
     for point in points:
         place, middle = _inset(scale, point.x), _TRACK / 2
         if bar:
-            zero = _inset(scale, 0)
-            body.append(
-                block(zero, place, top=6, height=14, tone=f"fill {point.tone}", title=point.title)
-            )
+            zero, css = _inset(scale, 0), f"fill {point.tone}"
+            body.append(block(zero, place, top=6, height=14, tone=css, title=point.title))
         if point.x_range:
             low, high = (_inset(scale, end) for end in point.x_range)
             body.append(segment((low, middle), (high, middle), f"ci {point.tone}"))
@@ -109,34 +114,46 @@ def track(points: Sequence[Point], scale: Scale, *, about: str, bar: bool = Fals
     return picture(body, _TRACK, about)
 
 
-def track_axis(scale: Scale, text: Callable[[float], str] = plain) -> Markup:
-    """Draw the ticks that stand below a column of tracks."""
-    ticks = [
-        tag("text", text(tick), x=percent(_inset(scale, tick)), y=12, class_="tick mid")
-        for tick in scale.ticks(most=4)
-    ]
-    return picture(ticks, 16, "scale of the marks above")
+def track_axis(scale: Scale, *, grid: str) -> Markup:
+    """Draw the ticks that stand below a column of tracks, and name the lines behind these."""
+    lines, texts = [], []
+    for tick, text in scale.labels(most=4):
+        x = percent(_inset(scale, tick))
+        lines.append(tag("line", x1=x, x2=x, y2=_TRACK, class_="grid"))
+        texts.append(tag("text", text, x=x, y=12, class_="tick mid"))
+    shared = tag("defs", tag("g", *lines, id=grid))
+    return picture([shared, *texts], 16, "scale of the marks above")
 
 
 def stack(parts: Sequence[tuple[Tone, float]], scale: Scale, *, about: str) -> Markup:
     """Draw parts of a sum end to end: positive ones right of zero, negative ones left of it."""
     ends = {True: 0.0, False: 0.0}
-    body = [tag("title", about)]
+    body = []
     for tone, value in parts:
-        start = ends[value >= 0]
-        ends[value >= 0] = start + value
+        start = ends[value > 0]
+        ends[value > 0] = start + value
         left, right = 100 * scale.share(start), 100 * scale.share(start + value)
-        body.append(block(left, right, top=1, height=10, tone=f"fill {tone}", title=""))
-    return picture(body, 12, about)
+        if value:
+            body.append(block(left, right, top=1, height=10, tone=f"fill {tone}", title=""))
+    if scale.low < 0:
+        zero = percent(100 * scale.share(0))
+        body.append(tag("line", x1=zero, x2=zero, y1=-1, y2=13, class_="zero"))
+    return picture([tag("title", about), *body], 12, about)
 
 
 def columns(points: Sequence[Point], *, about: str, height: int = 150) -> Markup:
     """Draw one upright bar a point, as high as its y; a label puts a mark below the floor."""
     scale = Scale.over([point.y for point in points], zero=True)
     wide, floor = 100 / max(len(points), 1), height - 16
-    body = [tag("line", x1=0, x2="100%", y1=floor, y2=floor, class_="grid")]
+    body = []
+    for tick, text in scale.labels(most=3):
+        top = floor - (floor - 14) * scale.share(tick)
+        body += [
+            tag("line", x2="100%", y1=top, y2=top, class_="grid"),
+            tag("text", text, x="100%", y=top - 3, class_="tick end"),
+        ]
     for i, point in enumerate(points):
-        high = round(max((floor - 4) * scale.share(point.y), 1))
+        high = round(max((floor - 14) * scale.share(point.y), 1))
         body.append(
             tag(
                 "rect",
@@ -180,16 +197,17 @@ def _inset(scale: Scale, value: float) -> float:
 
 
 def _plot(under: Sequence[Markup], points: Sequence[Point], axes: Axes, *, about: str) -> Markup:
-    frame = [tag("text", axes.y_name, x=0, y=11, class_="name")]
-    for tick in axes.y.ticks(most=5):
+    frame = [tag("text", axes.y_name, y=11, class_="name")]
+    for tick, text in axes.y.labels(most=5):
         top = axes.place(axes.x.low, tick)[1]
         frame += [
-            tag("line", x1=0, x2="100%", y1=top, y2=top, class_="grid"),
-            tag("text", axes.y_text(tick), x=0, y=top - 3, class_="tick"),
+            tag("line", x2="100%", y1=top, y2=top, class_="grid"),
+            tag("text", axes.y_text(tick) if axes.y_text else text, y=top - 3, class_="tick"),
         ]
-    for tick in axes.x.ticks(most=6):
+    for tick, text in axes.x.labels(most=6):
         x = percent(axes.place(tick, axes.y.low)[0])
-        frame.append(tag("text", axes.x_text(tick), x=x, y=axes.floor + 15, class_="tick mid"))
+        words = axes.x_text(tick) if axes.x_text else text
+        frame.append(tag("text", words, x=x, y=axes.floor + 15, class_="tick mid"))
     frame.append(tag("text", axes.x_name, x="100%", y=axes.height - 4, class_="name end"))
     marks = [mark for point in points for mark in _mark(point, axes)]
     return picture([*frame, *under, *marks, *_labels(points, axes)], axes.height, about)
@@ -208,7 +226,7 @@ def _mark(point: Point, axes: Axes) -> list[Markup]:
 
 
 def _labels(points: Sequence[Point], axes: Axes) -> list[Markup]:
-    """Put each label at the first free side of its mark, in the order right, left, below."""
+    """Put each label at the first free side of its mark: near before far, right before left."""
     places = [axes.place(point.x, point.y) for point in points]
     taken = [(x * _NOMINAL / 100 - 4, y - 4, 8.0, 8.0) for x, y in places]
     labels = []
@@ -216,7 +234,7 @@ def _labels(points: Sequence[Point], axes: Axes) -> list[Markup]:
         if not point.label:
             continue
         width, center = 6.2 * len(point.label), x * _NOMINAL / 100
-        sides = [(9.0, -7.0), (-9 - width, -7.0), (9.0, 16.0), (-9 - width, 16.0)]
+        sides = [(right, down) for down in _HEIGHTS for right in (9.0, -9 - width)]
         boxes = [(center + right, y + down - 10, width, 12.0) for right, down in sides]
         chosen = next((i for i, box in enumerate(boxes) if _is_free(box, taken)), 0)
         taken.append(boxes[chosen])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -20,6 +20,8 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
     "best": ("best", "diamond"),
     "ceiling": ("ceiling", "square"),
 }
+_HEADLINE, _SLICED = "grid-headline", "grid-slices"
+"""Names of the lines that the rows of each table share."""
 _METRICS = ("ndcg", "recall", "mrr", "hit", "discovery_rate", "discovery_hits", "ild", "coverage")
 _SLICES = (
     ("Age of the sale", ("day0", "older")),
@@ -67,11 +69,18 @@ def headline(report: Report) -> TrackTable:
     ceilings = tuple(row for ceiling, row in drawn if ceiling)
     others = tuple(row for ceiling, row in drawn if not ceiling)
     groups = (("Ceilings: what a known world would allow", ceilings),) if ceilings else ()
-    return TrackTable((*groups, ("Ours and the baselines", others)), charts.track_axis(scale))
+    return TrackTable(
+        (*groups, ("Ours and the baselines", others)), charts.track_axis(scale, grid=_HEADLINE)
+    )
 
 
-def metrics(report: Report, where: str, depth: str) -> MetricTable | None:
-    """Write up to six metrics of lists `depth` long in one slice; None where there are none."""
+def metrics(
+    report: Report, where: str, depth: str, *, only: Collection[str] = ()
+) -> MetricTable | None:
+    """Write up to six metrics of lists `depth` long in one slice; None where there are none.
+
+    `only` names the baselines to show beside the best one; empty = all.
+    """
     known = {name for slices in report.scorers.values() for name in slices.get(where, {})}
     wanted = [name for stem in _METRICS for name in (f"{stem}_at_{depth}", stem)]
     names = [name for name in wanted if name in known][:6]
@@ -79,6 +88,8 @@ def metrics(report: Report, where: str, depth: str) -> MetricTable | None:
         return None
     rows = []
     for row in standings(report, f"{where}/{names[0]}"):
+        if only and row.role == "baseline" and not row.best and row.name not in only:
+            continue
         found = report.scorers[row.name].get(where, {})
         texts = tuple(_cell(found.get(name), name) for name in names)
         rows.append((row.label, "best" if row.best else row.role, texts))
@@ -88,8 +99,8 @@ def metrics(report: Report, where: str, depth: str) -> MetricTable | None:
 def slate_depth(report: Report) -> str:
     """Return how long the slates are, as a metric's name says it; empty where unknown."""
     names = report.scorers.get("slates", {}).get("all", {})
-    depths = [name.partition("_at_")[2] for name in names if "_at_" in name]
-    return min(depths, key=int) if depths else ""
+    depths = {name.partition("_at_")[2] for name in names}
+    return min((depth for depth in depths if depth.isdigit()), key=int, default="")
 
 
 def slices(report: Report) -> TrackTable | None:
@@ -108,7 +119,7 @@ def slices(report: Report) -> TrackTable | None:
         (title, tuple(_slice_row(name, rows, scale) for name, rows in group))
         for title, group in groups
     )
-    return TrackTable(tuple(drawn), charts.track_axis(scale))
+    return TrackTable(tuple(drawn), charts.track_axis(scale, grid=_SLICED))
 
 
 def slice_metric(report: Report) -> str:
@@ -152,7 +163,7 @@ def _standing_row(row: Standing, scale: Scale) -> TrackRow:
     return TrackRow(
         label=row.label,
         note="best baseline" if row.best else "",
-        track=charts.track([point], scale, about=point.title),
+        track=charts.track([point], scale, about=row.label, grid=_HEADLINE),
         figure=wording.plus_minus(row.estimate),
         css="best" if row.best else row.role,
     )
@@ -168,12 +179,13 @@ def _pair(report: Report, metric: str) -> tuple[Standing, ...]:
 def _slice_row(name: str, rows: Sequence[Standing], scale: Scale) -> TrackRow:
     best, taste = rows
     points = [_point(row) for row in rows]
+    loses = best.estimate.low > taste.estimate.high
     return TrackRow(
         label=_slice_label(name),
-        note=f"n {wording.count(taste.estimate.n)}; best baseline: {best.label}",
-        track=charts.track(points, scale, about="; ".join(point.title for point in points)),
+        note=f"n {wording.count(taste.estimate.n)}; {'behind ' * loses}{best.label}",
+        track=charts.track(points, scale, about=name, grid=_SLICED),
         figure=f"{wording.plain(taste.estimate.value)} | {wording.plain(best.estimate.value)}",
-        css="behind" if best.estimate.low > taste.estimate.high else "",
+        css="behind" if loses else "",
     )
 
 
@@ -181,5 +193,5 @@ def _slice_label(name: str) -> str:
     for stem in ("history_", "channel_"):
         rest = name.removeprefix(stem)
         if rest != name:
-            return rest.replace("_plus", " or more").replace("_", " to ")
+            return rest.replace("_up", " or more").replace("_", " to ")
     return wording.label(name)

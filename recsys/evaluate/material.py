@@ -10,6 +10,7 @@ import numpy as np
 
 from recsys.domain.arrays import F32, I64, Bool
 from recsys.domain.report import Estimate, Report
+from recsys.evaluate.reliability import Reliability
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,6 @@ class Reach:
     curated: Bool
     new: Bool
     """No sale of the brand was on offer before, Bool[s]."""
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """One of equally full bins of predicted probability."""
-
-    predicted: float
-    """Mean predicted probability."""
-    observed: Estimate
-    """Share that came true, with its interval and the number of rows."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +145,7 @@ class Material:
     dial_now: float = 0.0
     """The setting that was judged and published."""
     reach: Reach | None = None
-    reliability: Sequence[Reliability] = ()
+    reliability: Reliability | None = None
     value_label: str = "expected purchases"
     """What calibrated value counts."""
     members: Sequence[MemberStory] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from pydantic import TypeAdapter
 
+from recsys.domain.report import Report
 from recsys.evaluate import comparisons, sections, wording
 from recsys.evaluate.material import (
     DataFacts,
@@ -21,9 +23,9 @@ from recsys.evaluate.material import (
     MemberStory,
     Place,
     Reach,
-    Reliability,
     SaleMap,
 )
+from recsys.evaluate.reliability import Reliability
 from recsys.evaluate.standings import (
     metric_label,
     scorer_label,
@@ -46,6 +48,8 @@ __all__ = [
     "write",
 ]
 
+_SLATE_RIVALS = ("random", "editor", "popular", "brand_affinity")
+"""Baselines whose lists are set beside the slates (DECISION 9)."""
 _REACH_ROWS = 150
 """Sales listed in the table of reach at most, so that an endless catalogue stays one page."""
 
@@ -71,8 +75,8 @@ def write(material: Material, folder: Path) -> None:
 
 
 def to_json(material: Material) -> bytes:
-    """Return all that the page shows as JSON, unrounded; NaN becomes null."""
-    return TypeAdapter(Any).dump_json(material, indent=1, fallback=_plain)
+    """Return all that the page shows but the map as JSON, unrounded; NaN becomes null."""
+    return TypeAdapter(Any).dump_json(replace(material, sale_map=None), fallback=_plain)
 
 
 def _plain(value: object) -> object:
@@ -108,10 +112,16 @@ def _comparing(material: Material) -> dict[str, object]:
         "headline_name": metric_label(report.headline),
         "metrics": comparisons.metrics(report, where or "all", own_depth),
         "depth": depth,
-        "slate_metrics": comparisons.metrics(report, "all", depth) if depth else None,
+        "slate_metrics": _slate_metrics(report, depth),
         "slices": comparisons.slices(report),
         "slice_name": wording.label(comparisons.slice_metric(report)),
     }
+
+
+def _slate_metrics(report: Report, depth: str) -> comparisons.MetricTable | None:
+    if not depth:
+        return None
+    return comparisons.metrics(report, "all", depth, only=_SLATE_RIVALS)
 
 
 def _charting(material: Material) -> dict[str, object]:
@@ -121,8 +131,8 @@ def _charting(material: Material) -> dict[str, object]:
         "losses": sections.losses(curve) if curve else "",
         "curve_rows": [_curve_row(row) for row in curve],
         "reliability": sections.reliability(bins) if bins else "",
-        "promised": wording.plain(sections.promised_to_true(bins), 2),
-        "reliability_rows": [_reliability_row(part) for part in bins],
+        "promised": wording.plain(bins.ratio, 2) if bins else "",
+        "reliability_rows": _reliability_rows(bins) if bins else [],
         "price": sections.price(dial, material.dial_now) if dial else "",
         "outcome": sections.outcome(dial, material.dial_now) if dial else "",
         "dial_rows": [_dial_row(at) for at in dial],
@@ -185,10 +195,12 @@ def _curve_row(row: EpochRow) -> Sequence[str]:
     ]
 
 
-def _reliability_row(part: Reliability) -> Sequence[str]:
-    seen = part.observed
-    numbers = (part.predicted, seen.value, seen.low, seen.high)
-    return [*(wording.plain(number, 4) for number in numbers), wording.count(seen.n)]
+def _reliability_rows(bins: Reliability) -> list[Sequence[str]]:
+    columns = zip(bins.predicted, bins.rate, bins.low, bins.high, strict=True)
+    return [
+        [*(wording.plain(float(number), 4) for number in numbers), wording.count(int(n))]
+        for numbers, n in zip(columns, bins.n, strict=True)
+    ]
 
 
 def _dial_row(at: DialPoint) -> Sequence[str]:

@@ -43,6 +43,15 @@ class Scale:
         """Return at most `most` round values inside the range, ascending."""
         return self._root_ticks(most) if self.root else self._even_ticks(most)
 
+    def labels(self, most: int = 5) -> tuple[tuple[float, str], ...]:
+        """Return ticks with their texts, in the digits that all of them need and no more."""
+        ticks = self.ticks(most)
+        if self.root:
+            return tuple((tick, f"{tick:g}") for tick in ticks)
+        exact = (d for d in range(9) if all(math.isclose(t, round(t, d)) for t in ticks if t))
+        digits = next(exact, 9)
+        return tuple((t, f"{t:,.{digits}f}".replace("-", "\N{MINUS SIGN}")) for t in ticks)
+
     def _even_ticks(self, most: int) -> tuple[float, ...]:
         size = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
         for step in (factor * size for factor in (1, 2, 2.5, 5, 10, 20)):
@@ -54,7 +63,7 @@ class Scale:
 
     def _root_ticks(self, most: int) -> tuple[float, ...]:
         power = math.floor(math.log10(self.high))
-        rounds = [f * 10.0**p for p in range(power, power - 5, -1) for f in (5, 2, 1)]
+        rounds = [f * 10.0**p for p in range(power, power - 3, -1) for f in (5, 2, 1)]
         kept: list[float] = []
         for tick in (value for value in [*rounds, 0.0] if self.low <= value <= self.high):
             if not kept or self.share(kept[-1]) - self.share(tick) >= 1 / (most + 1):

@@ -17,14 +17,14 @@ from recsys.evaluate.material import (
     MemberStory,
     Place,
     Reach,
-    Reliability,
     SaleMap,
 )
+from recsys.evaluate.reliability import Reliability
 from recsys.evaluate.scale import Scale
 from recsys.evaluate.svg import Shape, Tone
 
 _MAP_TONES: tuple[Tone, ...] = ("ours", "curated", "new", "third", "alarm", "ceiling")
-_MAP_SALES = 600
+_MAP_SALES = 400
 """Sales drawn on the map at most, so that the page stays small."""
 
 
@@ -44,15 +44,15 @@ class ReachFacts:
 def losses(curve: Sequence[EpochRow]) -> Markup:
     """Draw the training loss by epoch; the published epoch is starred."""
     values = [row.loss for row in curve]
-    return _learning([_epochs(curve, values, "loss", tone="base", shape="ring")], "training loss")
+    return _learning([_epochs(curve, values, "", tone="base", shape="ring")], "training loss")
 
 
 def validation(curve: Sequence[EpochRow]) -> Markup:
     """Draw what the validation block says of each epoch."""
     recall, ndcg = [r.val_recall_at_10 for r in curve], [r.val_ndcg_at_10 for r in curve]
     series = [
-        _epochs(curve, recall, "recall@10", tone="third", shape="ring"),
-        _epochs(curve, ndcg, "nDCG@10", tone="ours", shape="dot"),
+        _epochs(curve, recall, "recall@10 ", tone="third", shape="ring"),
+        _epochs(curve, ndcg, "nDCG@10 ", tone="ours", shape="dot"),
     ]
     return _learning(series, "validation block")
 
@@ -69,7 +69,7 @@ def price(dial: Sequence[DialPoint], now: float) -> Markup:
         y_text=lambda value: wording.percent(value, 1),
         height=260,
     )
-    return charts.scatter(spots, axes, about=_dial_words(dial))
+    return charts.line([spots], axes, about=_dial_words(dial))
 
 
 def outcome(dial: Sequence[DialPoint], now: float) -> Markup:
@@ -82,40 +82,29 @@ def outcome(dial: Sequence[DialPoint], now: float) -> Markup:
         y_name="hits, a slate",
         height=260,
     )
-    return charts.scatter(spots, axes, about=_dial_words(dial))
+    return charts.line([spots], axes, about=_dial_words(dial))
 
 
-def reliability(bins: Sequence[Reliability]) -> Markup:
+def reliability(bins: Reliability) -> Markup:
     """Draw what came true against what was predicted; on the diagonal they agree."""
-    top = max(max(part.predicted, part.observed.high) for part in bins)
-    scale = Scale.over([top], root=True)
-    digits = 3 if top < 0.05 else 2
-    axes = Axes(
-        x=scale,
-        y=scale,
-        x_name="predicted probability",
-        y_name="came true",
-        x_text=lambda value: wording.plain(value, digits),
-        y_text=lambda value: wording.plain(value, digits),
-        height=260,
-    )
+    scale = Scale.over([float(bins.predicted.max()), float(bins.high.max())], root=True)
+    axes = Axes(scale, scale, x_name="predicted probability", y_name="came true", height=330)
     points = [
         Point(
-            x=part.predicted,
-            y=part.observed.value,
-            y_range=(part.observed.low, part.observed.high),
-            title=f"predicted {part.predicted:.4f}, came true {wording.interval(part.observed)}",
+            x=predicted,
+            y=rate,
+            y_range=(low, high),
+            title=f"predicted {predicted:.4f}, came true {rate:.4f} ({low:.4f} to {high:.4f})",
         )
-        for part in bins
+        for predicted, rate, low, high in zip(
+            bins.predicted.tolist(),
+            bins.rate.tolist(),
+            bins.low.tolist(),
+            bins.high.tolist(),
+            strict=True,
+        )
     ]
     return charts.scatter(points, axes, about="predicted against observed", diagonal=True)
-
-
-def promised_to_true(bins: Sequence[Reliability]) -> float:
-    """Return sum of predictions / sum of outcomes: 1 where value can be taken at its word."""
-    promised = sum(part.predicted * part.observed.n for part in bins)
-    true = sum(part.observed.value * part.observed.n for part in bins)
-    return promised / true if true > 0 else float("nan")
 
 
 def reach_facts(reach: Reach) -> ReachFacts:
@@ -220,8 +209,8 @@ def _epochs(
         Point(
             x=row.epoch,
             y=value,
-            title=f"epoch {row.epoch}: {name} {value:.4f}{', published' * row.best}",
-            label=name if row is curve[-1] else "",
+            title=f"epoch {row.epoch}: {name}{value:.4f}{', published' * row.best}",
+            label=name.strip() if row is curve[-1] else "",
             tone=tone,
             shape="star" if row.best else shape,
         )
@@ -236,7 +225,6 @@ def _learning(series: Sequence[Sequence[Point]], name: str) -> Markup:
         y=_padded([point.y for point in points]),
         x_name="epoch",
         y_name=name,
-        x_text=lambda value: f"{value:.0f}" if value == round(value) else "",
     )
     return charts.line(series, axes, about=f"{name} by epoch")
 

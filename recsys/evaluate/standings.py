@@ -7,11 +7,19 @@ from typing import Literal
 
 from recsys.domain.report import Estimate, Report
 from recsys.evaluate import wording
+from recsys.evaluate.scorer import ORACLES, OURS
 
+Outcome = Literal["ahead", "level", "behind"]
 Role = Literal["ours", "baseline", "ceiling"]
-OURS = ("taste", "slates")
-CEILINGS = ("visible_oracle", "oracle")
 _LABELS = {
+    "editor": "editors' order",
+    "newest": "newest first",
+    "popular": "popular so far",
+    "brand_popular": "popularity of the brand",
+    "category_popular": "popularity of the category",
+    "own_counts": "bought or viewed before",
+    "logistic": "logistic regression",
+    "boosted": "boosted trees",
     "taste": "taste (the towers)",
     "slates": "slates (what members get)",
     "visible_oracle": "visible oracle",
@@ -39,20 +47,26 @@ class Standing:
 class Verdict:
     """What the headline says, and how sure it is."""
 
-    outcome: Literal["ahead", "level", "behind"]
+    outcome: Outcome
     sentences: tuple[str, ...]
 
 
 def scorer_label(name: str) -> str:
     """Turn a scorer's name into words."""
-    return _LABELS.get(name) or wording.label(name)
+    known = _LABELS.get(name)
+    if known:
+        return known
+    window = name.removeprefix("popular_")
+    if window != name and window[:-1].isdigit():
+        return f"popular, last {window[:-1]} {window[-1]}"
+    return wording.label(name)
 
 
 def role(name: str) -> Role:
     """Return whether a scorer is ours, a baseline or a ceiling that no log could give."""
     if name in OURS:
         return "ours"
-    return "ceiling" if name in CEILINGS else "baseline"
+    return "ceiling" if name in ORACLES else "baseline"
 
 
 def standings(report: Report, metric: str) -> tuple[Standing, ...]:
@@ -81,11 +95,18 @@ def verdict(report: Report) -> Verdict:
     taste = next((row for row in rows if row.name == "taste"), None)
     if taste is None or best is None:
         return Verdict("level", (f"This run has no figure of its own at {report.headline}.",))
-    what = metric_label(report.headline)
+    apart = _difference(report, best)
+    outcome = _outcome(taste.estimate, best.estimate, apart)
     against = f"{best.label}, the best of {sum(row.role == 'baseline' for row in rows)} baselines"
-    outcome, claim = _compare(taste, against, best.estimate)
+    claim = {
+        "ahead": f"taste is ahead of {against}",
+        "level": f"taste and {against}, cannot be told apart",
+        "behind": f"taste loses to {against}",
+    }[outcome]
     numbers = f"{wording.interval(taste.estimate)} against {wording.interval(best.estimate)}"
-    return Verdict(outcome, (f"{what}: {claim}: {numbers}.", *_others(rows, taste)))
+    more = (f"Paired by member, the difference is {wording.interval(apart)}.",) if apart else ()
+    sentence = f"{metric_label(report.headline)}: {claim}: {numbers}."
+    return Verdict(outcome, (sentence, *more, *_others(rows, taste)))
 
 
 def metric_label(metric: str) -> str:
@@ -94,21 +115,23 @@ def metric_label(metric: str) -> str:
     text = wording.label(name)
     if where in {"", "all"}:
         return text
-    return (
-        f"{text} on sales of {wording.label(where)}"
-        if where == "day0"
-        else (f"{text}, {wording.label(where)}")
-    )
+    link = " on sales of" if where == "day0" else ","
+    return f"{text}{link} {wording.label(where)}"
 
 
-def _compare(
-    taste: Standing, against: str, best: Estimate
-) -> tuple[Literal["ahead", "level", "behind"], str]:
-    if taste.estimate.low > best.high:
-        return "ahead", f"taste is ahead of {against}"
-    if taste.estimate.high < best.low:
-        return "behind", f"taste loses to {against}"
-    return "level", f"taste and {against}, cannot be told apart"
+def _difference(report: Report, best: Standing) -> Estimate | None:
+    """Return taste minus the best baseline, paired by member, where the judge made it."""
+    where, _, metric = report.headline.rpartition("/")
+    return report.scorers["taste"][where or "all"].get(f"{metric}_minus_{best.name}")
+
+
+def _outcome(taste: Estimate, best: Estimate, apart: Estimate | None) -> Outcome:
+    # intervals of each may overlap where the paired difference is clear: members are the same
+    low = apart.low if apart else taste.low - best.high
+    high = apart.high if apart else taste.high - best.low
+    if low > 0:
+        return "ahead"
+    return "behind" if high < 0 else "level"
 
 
 def _others(rows: tuple[Standing, ...], taste: Standing) -> tuple[str, ...]:

@@ -14,8 +14,6 @@ Tone = Literal["ours", "base", "best", "ceiling", "new", "curated", "alarm", "th
 Shape = Literal["dot", "ring", "diamond", "square", "star"]
 
 _SHAPES: dict[Shape, str] = {
-    "dot": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
-    "ring": "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
     "diamond": "M0-5.5 5.5 0 0 5.5-5.5 0z",
     "square": "M-4-4H4V4H-4z",
     "star": "M0-8.5 2-2.8 8.1-2.6 3.3 1.1 5 6.9 0 3.5-5 6.9-3.3 1.1-8.1-2.6-2-2.8z",
@@ -35,6 +33,8 @@ def tag(name: str, *body: str, **attributes: str | float) -> Markup:
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _short(value))
         for key, value in attributes.items()
     )
+    if not body:
+        return Markup("<{0}{1}/>").format(name, written)
     return Markup("<{0}{1}>{2}</{0}>").format(name, written, Markup("").join(body))
 
 
@@ -45,9 +45,7 @@ def percent(value: float) -> str:
 
 def picture(body: Sequence[str], height: int, about: str) -> Markup:
     """Return an SVG that fills its column; `about` is read to those who cannot see it."""
-    return tag(
-        "svg", *body, class_="chart", role="img", aria_label=about, width="100%", height=height
-    )
+    return tag("svg", *body, class_="chart", role="img", aria_label=about, height=height)
 
 
 def segment(start: tuple[float, float], end: tuple[float, float], css: str) -> Markup:
@@ -59,8 +57,12 @@ def segment(start: tuple[float, float], end: tuple[float, float], css: str) -> M
 def symbol(place: tuple[float, float], shape: Shape, tone: str, *, title: str = "") -> Markup:
     """Return a mark that keeps its size at any width, with its text on hover."""
     body = [tag("title", title)] if title else []
+    css = f"mark {shape} {tone}"
+    if shape in {"dot", "ring"}:
+        return tag("circle", *body, cx=percent(place[0]), cy=place[1], r=4, class_=css)
+    # a nested picture keeps its size while its place is a share of the width
     form = tag("path", d=_SHAPES[shape])
-    return tag("svg", *body, form, x=percent(place[0]), y=place[1], class_=f"mark {shape} {tone}")
+    return tag("svg", *body, form, x=percent(place[0]), y=place[1], class_=css)
 
 
 def block(start: float, end: float, *, top: float, height: int, tone: str, title: str) -> Markup:

@@ -18,6 +18,8 @@ class Tile:
     name: str
     figure: str
     note: str
+    half: str = ""
+    """Half of its interval."""
     spark: Markup | None = None
 
 
@@ -37,7 +39,8 @@ def _taste(material: Material) -> Tile | None:
     values = [row.val_ndcg_at_10 for row in material.curve]
     return Tile(
         name=metric_label(material.report.headline),
-        figure=wording.plus_minus(taste.estimate),
+        figure=wording.plain(taste.estimate.value),
+        half=f"±{wording.plain(wording.half_width(taste.estimate))}",
         note=f"{best.label}: {wording.plain(best.estimate.value)}",
         spark=charts.sparkline(values, about="nDCG@10 on validation by epoch") if values else None,
     )
@@ -79,10 +82,10 @@ def _reach(material: Material) -> Tile | None:
 
 
 def _calibration(material: Material) -> Tile | None:
-    if not material.reliability:
+    if material.reliability is None:
         return None
     return Tile(
         name="Promised per one true",
-        figure=wording.plain(sections.promised_to_true(material.reliability), 2),
+        figure=wording.plain(material.reliability.ratio, 2),
         note=f"{material.value_label}; 1 is right",
     )

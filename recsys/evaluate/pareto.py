@@ -1,0 +1,197 @@
+"""A ranker's novelty dial in, what each of its settings costs and brings out (DECISION 9).
+
+Expected value comes from the calibrated model; hits come from the log, which knows what members
+chose of what they were shown, not how they would have reacted to these slates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from recsys.domain.arrays import F32, F64, I32, I64, NONE, Bool
+from recsys.domain.report import Estimate
+from recsys.domain.requests import Requests
+from recsys.domain.shop import Shop
+from recsys.domain.slates import PARTS, Slates
+from recsys.evaluate.intervals import Draws, Means, means
+from recsys.evaluate.material import DialPoint
+from recsys.evaluate.past import columns, marked, past
+from recsys.evaluate.scene import closed
+from recsys.evaluate.scorer import Scorer
+
+DIALS = (0.0, 0.35, 0.7, 1.4, 2.8)
+"""Settings swept where none are named (DECISION 8)."""
+_APPEAL = PARTS.index("appeal")
+_CELLS = 4_000_000
+"""Cells of the widest matrix of a chunk."""
+_DRAWS, _SEED = 1_000, 0
+
+
+class Dialled(Protocol):
+    """What can make slates at another setting of its novelty dial."""
+
+    def with_novelty(self, novelty: float, /) -> Dialled:
+        """Return the same ranker with the dial at `novelty`."""
+        ...
+
+    def slates(
+        self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
+    ) -> Slates:
+        """Make slates for the rows of one group: taste F32[n, s], unit F32[s, U]."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """n requests of one group before their shelf of s sales."""
+
+    rows: slice
+    taste: F32
+    """F32[n, s]."""
+    unit: F32
+    """F32[s, U]."""
+    where: I64
+    """Column of each of all sales on the shelf, -1 elsewhere, I64[num_sales]."""
+    new: Bool
+    """The member never engaged with the sale's brand, Bool[n, s]."""
+    curated: Bool
+    """Bool[s]."""
+    hit: Bool
+    """The member engaged with the sale afterwards, Bool[n, s]."""
+
+
+def sweep(
+    ranker: Dialled,
+    shop: Shop,
+    requests: Requests,
+    *,
+    taste: Scorer,
+    unit_of: Callable[[I32], F32],
+    dials: Sequence[float] = DIALS,
+) -> tuple[DialPoint, ...]:
+    """Make slates for the same requests at each setting and judge them, lowest dial first.
+
+    `unit_of` gives the vectors of length 1 of sale rows I32[s], F32[s, U]. Intervals are a
+    bootstrap by member whose draws all settings share; value kept is paired with the lowest dial.
+
+    Raises:
+        ValueError: no requests or no settings.
+    """
+    if not len(requests) or not dials:
+        raise ValueError(f"{len(requests)} requests and {len(dials)} settings of the dial")
+    ladder = [(dial, ranker.with_novelty(dial)) for dial in sorted(set(dials))]
+    figures: list[list[F64]] = [[] for _ in ladder]
+    for chunk in _chunks(shop, requests, taste, unit_of=unit_of):
+        for found, (_, at) in zip(figures, ladder, strict=True):
+            slates = at.slates(shop, requests, chunk.rows, taste=chunk.taste, unit=chunk.unit)
+            found.append(_figures(chunk, slates))
+    draws = Draws.of(requests.member, _DRAWS, _SEED)
+    averages = [means(np.concatenate(found), draws) for found in figures]
+    return tuple(
+        _point(dial, mean, averages[0]) for (dial, _), mean in zip(ladder, averages, strict=True)
+    )
+
+
+def _chunks(
+    shop: Shop, requests: Requests, taste: Scorer, *, unit_of: Callable[[I32], F32]
+) -> Iterator[_Chunk]:
+    brands = bool((shop.brand != NONE).any())
+    maker, nobody = closed(shop.brand if brands else shop.category)
+    for group in range(requests.num_groups):
+        rows, sales = requests.rows(group), requests.shelf(group)
+        if rows.start == rows.stop:
+            continue
+        unit, where = unit_of(sales), columns(sales, shop.num_sales)
+        step = max(_CELLS // max(len(sales), nobody, 1), 1)
+        for first in range(rows.start, rows.stop, step):
+            part = slice(first, min(first + step, rows.stop))
+            yield _Chunk(
+                rows=part,
+                taste=taste(requests, part),
+                unit=unit,
+                where=where,
+                new=_new(shop, requests, part, makers=(maker[sales], maker, nobody)),
+                curated=requests.curated(group),
+                hit=_hit(requests, part, where, width=len(sales)),
+            )
+
+
+def _new(shop: Shop, requests: Requests, rows: slice, *, makers: tuple[I32, I32, int]) -> Bool:
+    """Mark sales of brands the member never engaged with before the request, Bool[n, s]."""
+    on_shelf, maker, nobody = makers
+    before = past(shop.history, requests, rows)
+    met = marked((before.row, maker[before.sale]), (rows.stop - rows.start, nobody + 1))
+    # two sales without a brand do not share one
+    met[:, nobody] = False
+    return ~met[:, on_shelf]
+
+
+def _hit(requests: Requests, rows: slice, where: I64, *, width: int) -> Bool:
+    ptr = requests.target_ptr[rows.start : rows.stop + 1]
+    row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
+    return marked((row, where[requests.target_sale[ptr[0] : ptr[-1]]]), (len(ptr) - 1, width))
+
+
+def _figures(chunk: _Chunk, slates: Slates) -> F64:
+    """Return value, hits, discovery share, discovery hits, curated share and ILD, F64[n, 6]."""
+    filled = slates.sales != NONE
+    column = np.where(filled, chunk.where[slates.sales], 0)
+    row = np.arange(len(column))[:, None]
+    new, hit = chunk.new[row, column] & filled, chunk.hit[row, column] & filled
+    appeal = np.where(filled, slates.parts[:, :, _APPEAL], 0.0)
+    return np.stack(
+        [
+            appeal.sum(axis=1, dtype=np.float64),
+            hit.sum(axis=1),
+            _share(new, filled),
+            (new & hit).sum(axis=1),
+            _share(chunk.curated[column] & filled, filled),
+            _unlike(chunk.unit[column], filled),
+        ],
+        axis=1,
+    )
+
+
+def _share(marks: Bool, filled: Bool) -> F64:
+    return _ratio(marks.sum(axis=1), filled.sum(axis=1))
+
+
+def _unlike(unit: F32, filled: Bool) -> F64:
+    """Average 1 - cosine over the pairs of each slate F32[n, k, U], F64[n]; NaN below two."""
+    shown = np.where(filled[:, :, None], unit, 0.0).astype(np.float64)
+    total, count = shown.sum(axis=1), filled.sum(axis=1)
+    pairs = count * (count - 1)
+    alike = (total**2).sum(axis=1) - (shown**2).sum(axis=(1, 2))
+    return 1 - _ratio(alike, pairs)
+
+
+def _ratio(above: F64 | I64, below: I64) -> F64:
+    empty = np.full(len(below), np.nan, dtype=np.float64)
+    return np.divide(above, below, out=empty, where=below > 0)
+
+
+def _point(dial: float, mean: Means, lowest: Means) -> DialPoint:
+    value, hits, share, new_hits, curated, ild = mean.estimates()
+    return DialPoint(
+        dial=dial,
+        value=value,
+        value_kept=_kept(mean, lowest),
+        hits=hits,
+        discovery_share=share,
+        discovery_hits=new_hits,
+        curated_share=curated,
+        ild=ild,
+    )
+
+
+def _kept(mean: Means, lowest: Means) -> Estimate:
+    """Return the value of a setting as a share of the lowest one's, draw by draw."""
+    drawn = mean.sample[:, 0] / lowest.sample[:, 0]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    share = float(mean.value[0] / lowest.value[0])
+    ends = (min(float(low), share), max(float(high), share))
+    return Estimate(value=share, low=ends[0], high=ends[1], n=int(mean.n[0]))
