@@ -27,6 +27,13 @@ class Cells:
     """1 / sqrt(values the entity has in the field), F32[c]."""
 
 
+NO_CELLS = Cells(
+    entity=np.zeros(0, dtype=np.int64),
+    row=np.zeros(0, dtype=np.int32),
+    weight=np.zeros(0, dtype=np.float32),
+)
+
+
 def value_cells(values: pl.Series, salt: str, *, field: str, hasher: Hasher) -> Cells:
     """Hash single values or lists of them; none, null and blank ones get the field's missing row.
 
@@ -45,7 +52,10 @@ def text_cells(values: pl.Series, field: str, *, grams: bool, hasher: Hasher) ->
     words = values.cast(pl.String).str.to_lowercase().str.extract_all(r"\w+")
     cells = _spread(words)
     distinct = cells["value"].unique().sort().to_list()
-    own = pl.DataFrame({"value": distinct, "row": hasher.rows(field, distinct)})
+    own = pl.DataFrame(
+        {"value": distinct, "row": hasher.rows(field, distinct)},
+        schema={"value": pl.String, "row": pl.Int32},
+    )
     table = pl.concat([own, _gram_rows(distinct, field, bits=hasher.bits)]) if grams else own
     rows = cells.join(table, on="value").select("entity", "row")
     return _bag(rows, len(values), missing_row=hasher.rows(field, [MISSING])[0])

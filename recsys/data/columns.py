@@ -19,6 +19,8 @@ from recsys.domain.schema import (
     Vector,
 )
 
+EVERYONE = "everyone"
+"""The field whose one value all members share: what the shop as a whole likes."""
 Plain = Categorical | Numeric | Bag | Text | Vector
 """What is left of the kinds once an Instant has become its cycles and gap."""
 PRICE_BUCKETS = 32
@@ -55,8 +57,8 @@ def member_columns(dataset: Dataset) -> tuple[pl.DataFrame, tuple[Plain, ...]]:
 
     Beside the schema's: one field whose value everyone shares.
     """
-    frame = dataset.members.with_columns(pl.lit("everyone").alias("everyone"))
-    features = (Categorical(column="everyone"), *dataset.schema.members)
+    frame = dataset.members.with_columns(pl.lit(EVERYONE).alias(EVERYONE))
+    features = (Categorical(column=EVERYONE), *dataset.schema.members)
     return _plain(frame, features, zone=dataset.zone, since=None)
 
 

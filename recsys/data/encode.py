@@ -7,8 +7,8 @@ from typing import assert_never
 import numpy as np
 import polars as pl
 
-from recsys.data.bags import Cells, text_cells, value_cells
-from recsys.data.columns import Plain, member_columns, sale_columns
+from recsys.data.bags import NO_CELLS, Cells, text_cells, value_cells
+from recsys.data.columns import EVERYONE, Plain, member_columns, sale_columns
 from recsys.data.encoders import Column, Encoders, load, save
 from recsys.data.hashing import MISSING, Hasher, table_row
 from recsys.data.scales import Scale, Whitening
@@ -25,14 +25,41 @@ def fit(dataset: Dataset, until: int, table_bits: int = 18) -> Encoders:
 
     `until` is the end of the towers' block (UTC us); members without a date count as known.
     """
-    frame, features = sale_columns(dataset)
-    training = dataset.opens_at < until
-    sales = tuple(_fit(frame[f.column], f, side="sale", training=training) for f in features)
-    frame, features = member_columns(dataset)
     joined = dataset.members["joined_at"].cast(pl.Datetime("us", "UTC")).dt.timestamp("us")
-    training = joined.fill_null(until - 1).to_numpy() < until
-    members = tuple(_fit(frame[f.column], f, side="member", training=training) for f in features)
-    return Encoders(members=members, sales=sales, table_bits=table_bits)
+    return Encoders(
+        members=_fitted(
+            *member_columns(dataset),
+            side="member",
+            training=joined.fill_null(until - 1).to_numpy() < until,
+            named={EVERYONE, *(feature.column for feature in dataset.schema.members)},
+        ),
+        sales=_fitted(
+            *sale_columns(dataset),
+            side="sale",
+            training=dataset.opens_at < until,
+            named={feature.column for feature in dataset.schema.sales},
+        ),
+        table_bits=table_bits,
+    )
+
+
+def _fitted(
+    frame: pl.DataFrame,
+    features: tuple[Plain, ...],
+    *,
+    side: str,
+    training: Bool,
+    named: set[str],
+) -> tuple[Column, ...]:
+    """Fit what the schema names, and of the columns all sets have those that vary."""
+    common = [feature.column for feature in features if feature.column not in named]
+    values = frame.filter(pl.Series(training)).select(pl.col(common).n_unique())
+    varies = {column: values[column].item() > 1 for column in common}
+    return tuple(
+        _fit(frame[feature.column], feature, side=side, training=training)
+        for feature in features
+        if varies.get(feature.column, True)
+    )
 
 
 def _fit(values: pl.Series, feature: Plain, *, side: str, training: Bool) -> Column:
@@ -65,16 +92,20 @@ def encode(encoders: Encoders, dataset: Dataset) -> Encoded:
 
 
 def _features(frame: pl.DataFrame, columns: tuple[Column, ...], hasher: Hasher) -> Features:
-    cells = [_cells(frame[column.feature.column], column, hasher) for column in columns]
+    cells = [
+        NO_CELLS,
+        *(_cells(frame[column.feature.column], column, hasher) for column in columns),
+    ]
     dense = [_dense(frame[column.feature.column], column) for column in columns]
     entity = np.concatenate([field.entity for field in cells])
     order = np.argsort(entity, kind="stable")
-    fields = np.repeat(np.arange(len(cells), dtype=np.int16), [len(f.entity) for f in cells])
+    # NO_CELLS stands before the first field
+    fields = np.repeat(np.arange(-1, len(columns)), [len(field.entity) for field in cells])
     counts = np.bincount(entity, minlength=frame.height)
     return Features(
         ptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
         row=np.concatenate([field.row for field in cells])[order],
-        field=fields[order],
+        field=fields[order].astype(np.int16),
         weight=np.concatenate([field.weight for field in cells])[order],
         fields=tuple(column.field for column in columns),
         missing_row=np.array(

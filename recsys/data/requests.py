@@ -71,7 +71,9 @@ def _before_shelves(
     for name, times in schedule.times.items():
         requests, elsewhere = shelf_requests(moments, times, int(source.outcome_hours * HOUR))
         missed, hits = missed + elsewhere, hits + len(requests.target_sale)
-        made[name] = requests if name == "towers" else _limited(requests, source, notes)
+        made[name] = requests if name == "towers" else _limited(requests, source)
+        if len(made[name]) < len(requests):
+            notes.append(f"{len(made[name])} of {len(requests)} requests of {name} are judged")
     notes.append(
         f"{missed} engagements within {source.outcome_hours:g} hours of a decision fell on sales "
         f"that were not on its shelf; {hits} outcomes (member, decision, sale) were"
@@ -79,13 +81,12 @@ def _before_shelves(
     return made, tuple(notes)
 
 
-def _limited(requests: Requests, source: Source, notes: list[str]) -> Requests:
+def _limited(requests: Requests, source: Source) -> Requests:
     """Keep at most `judged_requests`, drawn by a hash of member and instant: never by outcome."""
     limit = source.judged_requests
     if not limit or len(requests) <= limit:
         return requests
     drawn = np.argsort(uniform(REQUESTS_SEED, requests.member, requests.at), kind="stable")
-    notes.append(f"{limit} of {len(requests)} requests of a judging block are kept, by a hash")
     return requests.take(np.sort(drawn[:limit]))
 
 

@@ -56,7 +56,7 @@ def instants(dataset: Dataset, source: Source) -> Schedule:
         notes=(
             f"{unsettled} decision times without settled outcomes are left out, all after "
             + when(dataset.watermark - outcome_us),
-            f"{unused} decision times stay unused: outcomes reach over them to the next block",
+            f"{unused} decision times lie before the first block or under outcomes between two",
         ),
     )
 

@@ -86,7 +86,8 @@ class Movielens(Source):
 
     Files: ml-100k.inter.gz, ml-100k.item.gz, ml-100k.user.gz.
     Columns: every rating, whatever its stars, is one view of a film: the protocol asks what a
-    member rates next. Genres, title and decade; age, gender and occupation.
+    member rates next. Genres, title and decade; age, gender and occupation. Ratings of 1997 and
+    1998 are dated 313 weeks later, for the data contract knows no event before 2000.
     Protocol: per member by time (the smoke test of published tables): the last 20 % of ratings
     are the test, the three twentieths before it are calibration, value fit and validation, the
     towers learn from one request per rated instant before these. All films are open all the time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -111,6 +112,18 @@ def shop(
         watermark=START + days * DAY,
         fingerprint="0" * 16,
         task=task,
+    )
+
+
+def cut(dataset: Dataset, at: int) -> Dataset:
+    """The same shop as it was known at `at`: nothing opened, done or decided since."""
+    frame = dataset.sales.filter(pl.Series(dataset.opens_at < at))
+    return replace(
+        dataset,
+        sales=frame,
+        events=dataset.events.where(dataset.events.at < at),
+        curation=dataset.curation.filter(pl.col("from_at") < at, pl.col("sale") < frame.height),
+        watermark=at,
     )
 
 
