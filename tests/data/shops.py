@@ -62,7 +62,8 @@ def shop(
     opens = START + 12 * HOUR + np.repeat(np.arange(days, dtype=np.int64), sales_a_day) * DAY
     n, m = len(opens), len(history.member_ptr) - 1
     words = np.array(["red", "silk", "gown", "oak", "lamp", "trail"])
-    closes = list[int | None]((opens + 48 * HOUR).tolist()) if task == "shelf" else [None] * n
+    never = list[int | None]([None] * n)
+    closes = list[int | None]((opens + 48 * HOUR).tolist()) if task == "shelf" else never
     sales = pl.DataFrame({
         "sale": [f"s{row:04d}" for row in range(n)],
         "brand": [None if row % 7 == 6 else f"b{row % 5}" for row in range(n)],
