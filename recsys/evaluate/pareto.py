@@ -7,7 +7,7 @@ chose of what they were shown, not how they would have reacted to these slates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -96,28 +96,65 @@ def sweep(
     )
 
 
+def slates_of(
+    ranker: Dialled,
+    shop: Shop,
+    requests: Requests,
+    *,
+    taste: Scorer,
+    unit_of: Callable[[I32], F32],
+) -> Slates:
+    """Make the slates of all requests, one row each in their order.
+
+    Raises:
+        ValueError: no requests.
+    """
+    made = [
+        ranker.slates(
+            shop,
+            requests,
+            rows,
+            taste=taste(requests, rows),
+            unit=unit_of(requests.shelf(int(requests.group[rows.start]))),
+        )
+        for rows in _slices(shop, requests)
+    ]
+    if not made:
+        raise ValueError("no requests to make slates for")
+    return Slates(**{
+        part.name: np.concatenate([getattr(one, part.name) for one in made])
+        for part in fields(Slates)
+    })
+
+
+def _slices(shop: Shop, requests: Requests) -> Iterator[slice]:
+    """Cut the requests into slices inside one group that bound each matrix to _CELLS."""
+    makers = int(max(shop.brand.max(initial=0), shop.category.max(initial=0))) + 1
+    for group in range(requests.num_groups):
+        rows = requests.rows(group)
+        step = max(_CELLS // max(len(requests.shelf(group)), makers), 1)
+        for first in range(rows.start, rows.stop, step):
+            yield slice(first, min(first + step, rows.stop))
+
+
 def _chunks(
     shop: Shop, requests: Requests, taste: Scorer, *, unit_of: Callable[[I32], F32]
 ) -> Iterator[_Chunk]:
     brands = bool((shop.brand != NONE).any())
     maker, nobody = closed(shop.brand if brands else shop.category)
-    for group in range(requests.num_groups):
-        rows, sales = requests.rows(group), requests.shelf(group)
-        if rows.start == rows.stop:
-            continue
-        unit, where = unit_of(sales), columns(sales, shop.num_sales)
-        step = max(_CELLS // max(len(sales), nobody, 1), 1)
-        for first in range(rows.start, rows.stop, step):
-            part = slice(first, min(first + step, rows.stop))
-            yield _Chunk(
-                rows=part,
-                taste=taste(requests, part),
-                unit=unit,
-                where=where,
-                new=_new(shop, requests, part, makers=(maker[sales], maker, nobody)),
-                curated=requests.curated(group),
-                hit=_hit(requests, part, where, width=len(sales)),
-            )
+    for rows in _slices(shop, requests):
+        group = int(requests.group[rows.start])
+        sales = requests.shelf(group)
+        where = columns(sales, shop.num_sales)
+        yield _Chunk(
+            rows=rows,
+            taste=taste(requests, rows),
+            unit=unit_of(sales),
+            where=where,
+            new=_new(shop, requests, rows, makers=(maker[sales], maker, nobody)),
+            curated=requests.curated(group),
+            hit=_hit(requests, rows, where, width=len(sales)),
+        )
 
 
 def _new(shop: Shop, requests: Requests, rows: slice, *, makers: tuple[I32, I32, int]) -> Bool:

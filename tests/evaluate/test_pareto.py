@@ -11,7 +11,7 @@ from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
 from recsys.domain.slates import PARTS, Slates
 from recsys.evaluate import pareto
-from recsys.evaluate.pareto import sweep
+from recsys.evaluate.pareto import slates_of, sweep
 
 NOON = 100 * DAY
 BRANDS = np.array([0, 0, 1, 1, 2, 2], dtype=np.int32)
@@ -184,6 +184,19 @@ def test_chunks_of_any_size_give_the_same_figures(monkeypatch: pytest.MonkeyPatc
     whole = sweep(Greedy(known(25)), shop_, requests, taste=likes, unit_of=axes_of)
     monkeypatch.setattr(pareto, "_CELLS", 20)
     assert sweep(Greedy(known(25)), shop_, requests, taste=likes, unit_of=axes_of) == whole
+
+
+def test_slates_of_all_requests_stand_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop_ = shop(members=7)
+    requests = asked(shop_, [[] for _ in range(7)])
+    ranker = replace(Greedy(known(7)), dial=9.0)
+    whole = slates_of(ranker, shop_, requests, taste=likes, unit_of=axes_of)
+    assert whole.members.tolist() == list(range(7))
+    assert whole.sales.tolist() == [[2, 3, 4]] * 7
+    monkeypatch.setattr(pareto, "_CELLS", 13)
+    parts = slates_of(ranker, shop_, requests, taste=likes, unit_of=axes_of)
+    assert np.array_equal(parts.parts, whole.parts)
+    assert np.array_equal(parts.sales, whole.sales)
 
 
 def test_a_shop_without_brands_is_new_by_category() -> None:
