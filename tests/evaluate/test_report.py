@@ -29,7 +29,7 @@ from recsys.evaluate.standings import best_baseline, role, standings, verdict
 
 NASTY = "<script>alert(1)</script> & Søn"
 SLICES = ("all", "day0", "older", "new_brand", "history_0", "history_20_up", "channel_app")
-VOID = {"meta", "br", "hr", "input", "link", "img"}
+VOID = {"meta", "br", "hr", "input", "link", "img", "wbr"}
 
 
 def estimate(value: float, half: float = 0.01, n: int = 1000) -> Estimate:
