@@ -51,7 +51,7 @@ def _fitted(
     training: Bool,
     named: set[str],
 ) -> tuple[Column, ...]:
-    """Fit what the schema names, and of the columns all sets have those that vary."""
+    """Fit what the schema names, and of all else (derived columns, cycles) what varies."""
     common = [feature.column for feature in features if feature.column not in named]
     values = frame.filter(pl.Series(training)).select(pl.col(common).n_unique())
     varies = {column: values[column].item() > 1 for column in common}

@@ -12,7 +12,7 @@ from recsys.data.encode import encode, fit, load, save
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded, Features
 from recsys.domain.events import DAY
-from recsys.domain.schema import Numeric, Schema
+from recsys.domain.schema import Instant, Numeric, Schema
 from tests.data.shops import SCHEMA, START, cut, random_events, shop
 
 UNTIL = START + 20 * DAY
@@ -197,3 +197,24 @@ def test_a_shop_without_any_column_is_encoded_too() -> None:
     found = encode(fit(bare, UNTIL), bare)
     assert found.sales.ptr.tolist() == [0, 0]
     assert found.members.fields == ("member.everyone",)
+
+
+def test_an_instant_becomes_cycles_and_a_gap_to_the_opening(dataset: Dataset) -> None:
+    hours = pl.int_range(pl.len()) % 4 * 6
+    photographed = pl.col("opens_at") - pl.duration(days=3) - pl.duration(hours=hours)
+    dated = replace(
+        dataset,
+        schema=Schema(sales=(Instant(column="shot_at"),)),
+        sales=dataset.sales.with_columns(photographed.alias("shot_at")),
+    )
+    sales = encode(fit(dated, UNTIL), dated).sales
+    # the season is the same for all, so it says nothing and is no field
+    assert [field for field in sales.fields if "shot_at" in field] == [
+        f"sale.shot_at.{part}" for part in ("weekday", "hour", "gap")
+    ]
+    gap = sales.dense[:, sales.dense_names.index("sale.shot_at.gap")]
+    assert (gap[:-4] == gap[4:]).all()
+    assert len(set(gap.tolist())) == 4
+    # sale 84 opens 28 days after sale 0, at an equal gap; sale 12 opens 4 days after it
+    weekday = [cells(sales, sale, "sale.shot_at.weekday") for sale in (0, 84, 12)]
+    assert weekday[0] == weekday[1] != weekday[2]
