@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -105,9 +106,9 @@ def slate_depth(report: Report) -> str:
 
 def slices(report: Report) -> TrackTable | None:
     """Draw taste beside the best baseline of each slice; None where nothing was sliced."""
-    metric, ours = slice_metric(report), report.scorers.get("taste", {})
+    metric = slice_metric(report)
     found = [
-        (title, [(name, _pair(report, f"{name}/{metric}")) for name in ours if _is_in(name, stems)])
+        (title, [(name, _pair(report, f"{name}/{metric}")) for name in _members(report, stems)])
         for title, stems in _SLICES
     ]
     groups = [(title, [item for item in group if item[1]]) for title, group in found]
@@ -129,8 +130,15 @@ def slice_metric(report: Report) -> str:
     return recall if recall in report.scorers.get("taste", {}).get("all", {}) else name
 
 
-def _is_in(name: str, stems: Sequence[str]) -> bool:
-    return name.startswith(tuple(stems))
+def _members(report: Report, stems: Sequence[str]) -> list[str]:
+    """Return the slices of one group in the order of its stems, then of the first number."""
+    names = report.scorers.get("taste", {})
+    return [
+        name
+        for stem in stems
+        for name in sorted(names, key=lambda name: [int(n) for n in re.findall(r"\d+", name)][:1])
+        if name.startswith(stem)
+    ]
 
 
 def _scale(rows: Iterable[Standing]) -> Scale:

@@ -10,113 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.domain.report import Estimate, Report
-from recsys.evaluate import comparisons, sections, wording
-from recsys.evaluate.reliability import reliability
-from recsys.evaluate.report import (
-    DataFacts,
-    DialPoint,
-    EpochRow,
-    Material,
-    MemberStory,
-    Place,
-    Reach,
-    SaleMap,
-    render,
-    write,
-)
-from recsys.evaluate.standings import best_baseline, role, standings, verdict
+from recsys.domain.report import Estimate
+from recsys.evaluate import sections, wording
+from recsys.evaluate.report import Material, Place, Reach, SaleMap, render, write
+from recsys.evaluate.standings import verdict
+from tests.evaluate.materials import dial_point, material, report
 
-NASTY = "<script>alert(1)</script> & Søn"
-SLICES = ("all", "day0", "older", "new_brand", "history_0", "history_20_up", "channel_app")
 VOID = {"meta", "br", "hr", "input", "link", "img", "wbr"}
-
-
-def estimate(value: float, half: float = 0.01, n: int = 1000) -> Estimate:
-    return Estimate(value=value, low=value - half, high=value + half, n=n)
-
-
-def report(
-    taste: float = 0.4,
-    *,
-    half: float = 0.01,
-    apart: Estimate | None = None,
-    oracles: bool = True,
-) -> Report:
-    values = {"taste": taste, "random": 0.1, "popular": 0.2, "brand_affinity": 0.35, "ease": 0.15}
-    values |= {"visible_oracle": 0.6, "oracle": 0.7} if oracles else {}
-    scorers: dict[str, dict[str, dict[str, Estimate]]] = {
-        name: {
-            where: {
-                "ndcg_at_10": estimate(value, half),
-                "recall_at_10": estimate(value, half),
-                "recall_at_6": estimate(value, half),
-                "discovery_rate_at_6": estimate(0.2),
-            }
-            for where in SLICES
-        }
-        for name, value in values.items()
-    }
-    scorers["slates"] = {
-        "all": {"recall_at_6": estimate(0.33), "discovery_rate_at_6": estimate(0.25)}
-    }
-    if apart:
-        scorers["taste"]["day0"]["ndcg_at_10_minus_brand_affinity"] = apart
-    return Report(
-        scorers=scorers, headline="day0/ndcg_at_10", notes=("a fact",), seconds={"ease": 2}
-    )
-
-
-def dial_point(dial: float) -> DialPoint:
-    kept = estimate(1 - 0.02 * dial)
-    return DialPoint(
-        dial, estimate(0.1), kept, estimate(0.4), estimate(0.1 + 0.1 * dial),
-        estimate(0.02 + 0.01 * dial), estimate(0.1), estimate(0.5),
-    )  # fmt: skip
-
-
-def story(name: str) -> MemberStory:
-    places = [
-        Place(f"{NASTY} {slot}", "brand", 0.03, -0.002, 0.004, "You bought it.", hit=slot == 1)
-        for slot in range(6)
-    ]
-    return MemberStory(name, "joined in March", places)
-
-
-def material(num_sales: int = 40, **changes: object) -> Material:
-    rng = np.random.default_rng(0)
-    value = rng.beta(1, 30, 5_000).astype(np.float32)
-    unit = rng.standard_normal((200, 16)).astype(np.float32)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    made = Material(
-        title=NASTY,
-        made_at="22 Nov 2026, 12:03 UTC",
-        report=report(),
-        command="python train.py data=flash_sales",
-        curve=[EpochRow(e, 3 / e, 0.3 + e / 100, 0.4 + e / 100, best=e == 3) for e in range(1, 5)],
-        dial=[dial_point(dial) for dial in (0, 0.35, 0.7)],
-        dial_now=0.7,
-        reach=Reach(
-            at="22 Nov 2026, 12:00",
-            members=1000,
-            shown=np.arange(num_sales, dtype=np.int64),
-            titles=[f"{NASTY} {row}" for row in range(num_sales)],
-            brands=["Nord & Hus"] * num_sales,
-            curated=np.arange(num_sales) % 9 == 4,
-            new=np.arange(num_sales) % 5 == 0,
-        ),
-        reliability=reliability(value, rng.random(5_000) < value),
-        members=[story(f"m{row}") for row in range(6)],
-        facts=DataFacts("tiny", "1 Mar", "9 Mar", {"events": 12_345}, {"unknown kind": 7}, ["dry"]),
-        sale_map=SaleMap.of(
-            unit, ["home", "women"] * 100, titles=["t"] * 200, on_shelf=np.arange(200) > 180
-        ),
-        versions={"torch": "2.13.0"},
-        config="towers:\n  dim: 64\n",
-        notes=("another fact",),
-        truth_known=True,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]  # tests name real fields
 
 
 class Reader(HTMLParser):
@@ -232,42 +132,6 @@ def test_the_page_says_in_words_who_wins(
     assert said in text
 
 
-def test_every_baseline_above_taste_is_named() -> None:
-    sentences = verdict(report(0.17)).sentences
-    assert sentences[-1] == "Above taste in this table: brand affinity 0.350, popular so far 0.200."
-
-
-def test_an_oracle_is_a_ceiling_and_never_the_best_baseline() -> None:
-    rows = standings(report(), "day0/ndcg_at_10")
-    best = best_baseline(rows)
-    assert best is not None
-    assert best.name == "brand_affinity"
-    assert [row.name for row in rows if row.role == "ceiling"] == ["oracle", "visible_oracle"]
-    assert role("slates") == "ours"
-    titles = [title for title, _ in comparisons.headline(report()).groups]
-    assert titles == ["Ceilings: what a known world would allow", "Ours and the baselines"]
-
-
-def test_slices_mark_where_a_baseline_wins() -> None:
-    table = comparisons.slices(report(0.30))
-    assert table is not None
-    rows = [row for _, group in table.groups for row in group]
-    assert {row.css for row in rows} == {"behind"}
-    assert all("behind brand affinity" in row.note for row in rows)
-    assert [row.label for row in rows] == ["day 0", "older", "new brand", "0", "20 or more", "app"]
-
-
-def test_the_slates_are_set_beside_lists_of_their_own_length() -> None:
-    assert comparisons.slate_depth(report()) == "6"
-    table = comparisons.metrics(report(), "all", "6", only=("random",))
-    assert table is not None
-    assert table.heads == ("recall@6", "discovery rate@6")
-    labels = [label for label, _, _ in table.rows]
-    assert "slates (what members get)" in labels
-    assert "random" in labels
-    assert "EASE" not in labels
-
-
 def test_the_largest_day_of_the_world_stays_a_small_page() -> None:
     assert len(render(material(num_sales=60)).encode()) < 90_000
     assert len(render(material(num_sales=5_000)).encode()) < 130_000
@@ -317,24 +181,3 @@ def test_the_map_keeps_the_two_widest_directions() -> None:
     assert found.kept > 0.99
     assert abs(np.corrcoef(found.xy[:, 0], unit[:, 0])[0, 1]) > 0.99
     assert abs(np.corrcoef(found.xy[:, 1], unit[:, 1])[0, 1]) > 0.99
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("ndcg_at_10", "nDCG@10"),
-        ("day0", "day 0"),
-        ("discovery_rate_at_6", "discovery rate@6"),
-        ("brand_affinity", "brand affinity"),
-    ],
-)
-def test_names_become_words(name: str, words: str) -> None:
-    assert wording.label(name) == words
-
-
-def test_numbers_are_written_one_way() -> None:
-    assert wording.plain(-0.5) == "\N{MINUS SIGN}0.500"
-    assert wording.plain(1234.5) == "1,234"
-    assert wording.plain(float("nan")) == wording.NOT_KNOWN
-    assert wording.percent(0.1234) == "12.3\N{NARROW NO-BREAK SPACE}%"
-    assert wording.interval(estimate(0.4)) == "0.400 (0.390 to 0.410)"
