@@ -18,6 +18,10 @@ from recsys.towers.softmax import Block, Positives
 from recsys.towers.spec import TwoTower
 from recsys.towers.two_tower import ask
 
+MIN_STEPS = 20
+"""Steps of an epoch below which batches shrink, so that small sets are learned too."""
+_MIN_ROWS = 16
+
 
 @dataclass(frozen=True)
 class Share:
@@ -43,6 +47,13 @@ class Sampler:
     rows_per_group: int
     groups_per_batch: int
     seed: int
+
+    @classmethod
+    def of(cls, requests: Requests, spec: TwoTower, seed: int) -> Sampler:
+        """Use the batch of the settings, or a smaller one where an epoch had too few steps."""
+        fitting = len(requests) // (MIN_STEPS * spec.groups_per_batch)
+        rows = min(spec.rows_per_group, max(_MIN_ROWS, fitting))
+        return cls(requests, rows, spec.groups_per_batch, seed)
 
     @property
     def steps(self) -> int:

@@ -36,7 +36,7 @@ class Noise:
         mixed = mixed.to(indices[0].device)
         for index in indices:
             mixed = _mix(mixed ^ index)
-        return torch.ge(mixed, int(rate * (_MASK + 1)))
+        return mixed >= int(rate * (_MASK + 1))
 
 
 def _mix(x: Tensor) -> Tensor:
@@ -49,7 +49,8 @@ def _mix(x: Tensor) -> Tensor:
 def clip_length(vectors: Tensor, longest: Tensor) -> Tensor:
     """Shorten rows [n, D] that are longer than `longest` [n, 1]; the others stay."""
     lengths = vectors.norm(dim=1, keepdim=True)
-    return vectors * (longest / lengths.clamp(min=1e-12)).clamp(max=1.0)
+    factor: Tensor = (longest / lengths.clamp(min=1e-12)).clamp(max=1.0)
+    return vectors * factor
 
 
 class BagInput(nn.Module):

@@ -1,0 +1,189 @@
+"""Requests in, the best checkpoint out: the one place where training is started."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from recsys.domain.artefact import DISK
+from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError
+from recsys.towers import checkpoint, processes
+from recsys.towers.batches import Assembler, Sampler, Share
+from recsys.towers.clerk import Clerk
+from recsys.towers.device import Device, resolve
+from recsys.towers.job import EpochRow, TowerJob
+from recsys.towers.lightning import Feed, Place, Training
+from recsys.towers.losses import Planner
+from recsys.towers.losses import resolve as resolve_loss
+from recsys.towers.resident import Resident
+from recsys.towers.softmax import Kernel
+from recsys.towers.standard import standardise
+from recsys.towers.state import restore
+from recsys.towers.two_tower import Sizes, TwoTowerNet
+
+_ADVICE = (".*does not have many workers.*", ".*LeafSpec.*", ".*srun. command is available.*")
+
+__all__ = ["EpochRow", "TowerJob", "fit"]
+
+
+def fit(job: TowerJob) -> Path:
+    """Train, or go on with the newest whole checkpoint; return the folder of the best one.
+
+    Raises:
+        DataRefusedError: there is nothing to learn from or nothing to choose the epoch by.
+        SettingError: fp16 on a CPU; a checkpoint to resume that has other settings or data.
+        DeviceError: the device asked for is not there.
+        NoRoomError: the disk does not hold two checkpoints.
+        InterruptedRunError: a signal asked to stop; the state is saved.
+        DivergedError: too many steps without a finite gradient.
+    """
+    _check(job)
+    device = resolve(job.trainer)
+    if device.processes > 1 and not processes.inside():
+        processes.run(job, device.processes)
+    else:
+        _run(job, device)
+    if job.stop.raised:
+        raise InterruptedRunError(
+            f"interrupted, saved below {job.checkpoints}", signal_code=job.stop.exit_code
+        )
+    newest = checkpoint.newest(job.checkpoints)
+    if newest is None:
+        raise NoRoomError(f"{job.checkpoints} holds no whole checkpoint after training")
+    state, _ = checkpoint.load(newest)
+    best: str = state["place"]["best_name"]
+    return job.checkpoints / best
+
+
+def _check(job: TowerJob) -> None:
+    """Refuse what cannot be learned before anything is made."""
+    for name, block in (("training", job.train), ("validation", job.validation)):
+        if not len(block.target_sale):
+            raise DataRefusedError(
+                f"no outcome in the {name} part of {job.dataset.name}: {len(block)} requests",
+                "every request needs a sale that the member engaged with afterwards",
+                "take more days, or a longer data.outcome_hours",
+            )
+    lengths = job.train.shelf_end - job.train.shelf_start
+    if lengths.max(initial=0) < 2:
+        raise DataRefusedError(
+            f"no shelf of {job.dataset.name} holds two sales: there is nothing to choose between",
+            "look at opens_at and closes_at of the sales",
+        )
+
+
+def _run(job: TowerJob, device: Device) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(_threads(device.threads))
+        stack.enter_context(_quiet())
+        if threading.current_thread() is threading.main_thread() and not _listens(job):
+            stack.enter_context(job.stop.listening())
+        training = prepare(job, device)
+        if training.finished:
+            return
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.kind == "cuda" else "cpu",
+            devices=device.processes,
+            strategy="ddp" if device.processes > 1 else "auto",
+            max_epochs=job.towers.epochs - training.place.epoch,
+            callbacks=[Clerk(job)],
+            deterministic=job.trainer.deterministic,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(training, train_dataloaders=training.feed)
+
+
+def _listens(job: TowerJob) -> bool:
+    handler: Any = signal.getsignal(signal.SIGINT)
+    return getattr(handler, "__self__", None) is job.stop
+
+
+def prepare(job: TowerJob, device: Device) -> Training:
+    """Build the net, its feed and its state, resumed where there is a checkpoint."""
+    share = processes.share()
+    where = torch.device("cuda", share.rank) if device.kind == "cuda" else torch.device("cpu")
+    resident = Resident.of(job.dataset, job.encoded, where)
+    net = TwoTowerNet(
+        job.towers,
+        Sizes.of(job.encoded),
+        used=resident.used,
+        sales=job.dataset.num_sales,
+        seed=job.seed,
+    )
+    standardise(net, resident, job.train)
+    sampler = Sampler.of(job.train, job.towers, job.seed)
+    training = Training(
+        net,
+        place=Place(),
+        kernel=Kernel(chunk=1024 if device.kind == "cuda" else 256, low=device.low),
+        total=sampler.steps * job.towers.epochs,
+    )
+    restore(job, training, world=share.world)
+    _room(job, net)
+    training.feed = Feed(sampler, _assembler(job, resident, share), training.place)
+    return training.to(where)
+
+
+def _assembler(job: TowerJob, resident: Resident, share: Share) -> Assembler:
+    planner = Planner.of(
+        job.train,
+        resolve_loss(job.towers, job.train, job.dataset.task),
+        opens_at=job.dataset.opens_at,
+        history=job.dataset.history,
+        window=job.towers.history,
+    )
+    return Assembler(resident, planner, job.towers, share)
+
+
+def _room(job: TowerJob, net: TwoTowerNet) -> None:
+    """Refuse to start where two checkpoints would not fit: weights, averages, two moments."""
+    wanted = 2 * 4 * sum(p.numel() * p.element_size() for p in net.parameters())
+    job.checkpoints.mkdir(parents=True, exist_ok=True)
+    free = DISK.free_bytes(job.checkpoints)
+    if free < wanted:
+        raise NoRoomError(
+            f"{job.checkpoints} has {free:,} bytes free, two checkpoints need {wanted:,}",
+            "free some space, or name another folder with runs_dir=",
+        )
+
+
+@contextmanager
+def _threads(number: int) -> Generator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep Lightning's device lines, tips and advice to itself (UX 10)."""
+    names = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in _ADVICE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

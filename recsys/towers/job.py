@@ -1,0 +1,71 @@
+"""What training is asked for, and what it tells of each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recsys.domain.dataset import Dataset
+from recsys.domain.encoded import Encoded
+from recsys.domain.requests import Requests
+from recsys.domain.stop import StopFlag
+from recsys.towers.spec import Auto, Trainer, TwoTower
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """What one epoch of training came to."""
+
+    epoch: int
+    """Counted from 1."""
+    loss: float
+    """Mean over the epoch's requests."""
+    ndcg_at_10: float
+    """Of the validation part, whole shelves."""
+    recall_at_10: float
+    day0_ndcg_at_10: float
+    """Among the sales of the last 24 h; NaN where no outcome is one."""
+    best: bool
+    """Whether this epoch beats all before it: its weights would be published."""
+    requests_per_second: float
+    """Training requests a second, validation not counted."""
+    seconds: float
+    """Spent on the epoch, validation included."""
+    tau: float
+    """Learned temperature."""
+    skipped: int
+    """Steps so far without a finite gradient."""
+    warning: str = ""
+    """What looks like a collapse; empty as a rule."""
+
+
+def _silent(_row: EpochRow) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class TowerJob:
+    """One training: data, settings, and whom to tell."""
+
+    dataset: Dataset
+    encoded: Encoded
+    train: Requests
+    validation: Requests
+    """Chooses the epoch."""
+    folder: Path
+    """Of the run; checkpoints are kept in `checkpoints` below it."""
+    towers: TwoTower = field(default_factory=TwoTower)
+    trainer: Trainer = field(default_factory=Auto)
+    seed: int = 1
+    resume: Path | None = None
+    """A checkpoint to go on with; None = the newest whole one in `checkpoints`, if any."""
+    stop: StopFlag = field(default_factory=StopFlag)
+    on_epoch: Callable[[EpochRow], None] = _silent
+    data_fingerprint: str = ""
+    """Of the dataset; a checkpoint of other data is not gone on with."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are kept."""
+        return self.folder / "checkpoints"

@@ -1,0 +1,161 @@
+"""The Lightning module: one step, the guards around it, the feed (MODEL 5, RELIABILITY 3)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from recsys.domain.errors import DivergedError
+from recsys.towers.batches import Assembler, Batch, Sampler
+from recsys.towers.features import Noise
+from recsys.towers.optim import adam, clip, factor, follow, set_rates
+from recsys.towers.resident import Resident
+from recsys.towers.softmax import Kernel, chunked_softmax
+from recsys.towers.spec import TwoTower
+from recsys.towers.two_tower import TwoTowerNet
+
+_IN_A_ROW, _IN_ALL = 3, 10
+"""Steps without a finite gradient that training lives through."""
+
+
+@dataclass
+class Place:
+    """Where training stands; with the weights it is all that resuming needs."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps of this epoch that are done."""
+    total: int = 0
+    """Steps done in all."""
+    loss: float = 0.0
+    """Sum of the losses of this epoch's steps so far."""
+    best: float = float("-inf")
+    best_name: str = ""
+    stale: int = 0
+    """Epochs since the best."""
+    seconds: float = 0.0
+    """Spent in this epoch so far."""
+    bad: list[tuple[int, int]] = field(default_factory=list)
+    """(epoch, step) of steps without a finite gradient."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Whole batches on the device; each a pure function of (seed, epoch, step)."""
+
+    sampler: Sampler
+    assembler: Assembler
+    place: Place
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go through the rest of the epoch in which training stands."""
+        epoch, first = self.place.epoch, self.place.step
+        for step, chunks in enumerate(self.sampler.epoch(epoch)):
+            if step >= first:
+                yield self.assembler(chunks, (self.sampler.seed, epoch, step))
+
+
+class Training(pl.LightningModule):
+    """Trains a net and keeps its averaged weights beside it."""
+
+    def __init__(self, net: TwoTowerNet, *, place: Place, kernel: Kernel, total: int) -> None:
+        """Start the averaged weights as the net's; `total` = steps of the whole schedule."""
+        super().__init__()
+        self.net, self.averaged = net, copy.deepcopy(net).requires_grad_(requires_grad=False)
+        self.spec: TwoTower = net.spec
+        self.place, self.kernel, self.total = place, kernel, total
+        self.feed: Feed
+        self.adam: torch.optim.Adam = adam(net, net.spec)
+        self.losses: list[Tensor] = []
+        self.skipped: list[Tensor] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return fused Adam over the net."""
+        return self.adam
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Return the batch as it is: the feed made it on the device."""
+        del device, dataloader_idx
+        return batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of this process's rows, scaled so that processes average to the mean."""
+        del batch_idx
+        key = (self.feed.sampler.seed, self.place.epoch, self.place.step)
+        resident = self.feed.assembler.resident
+        with torch.autocast("cuda", torch.bfloat16, enabled=resident.device.type == "cuda"):
+            u, v = forward(self.net, batch, resident, noise=Noise.of(*key))
+        scale = 1 / self.net.tau
+        total = chunked_softmax(
+            u.float(), v.float(), scale, blocks=batch.blocks, kernel=self.kernel
+        )
+        loss = total * (self.feed.assembler.share.world / batch.rows)
+        self.losses.append(loss.detach())
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip; a gradient that is not finite makes the fused kernel skip the step, unasked."""
+        del optimizer
+        length = clip(list(self.net.parameters()), self.spec.clip)
+        broken = ~torch.isfinite(length)
+        self.adam.found_inf = broken.float()  # type: ignore[attr-defined]  # read by fused Adam
+        self.skipped.append(broken)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step at the schedule's rate, then let the averaged weights follow."""
+        set_rates(self.adam, factor(self.place.total, total=self.total, warmup=self.spec.warmup))
+        super().optimizer_step(*args, **kwargs)
+        follow(self.averaged, self.net, step=self.place.total, decay=self.spec.ema)
+        self.place.step += 1
+        self.place.total += 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the last ones brought nothing."""
+        patience = self.spec.patience
+        stale = bool(patience) and self.place.stale >= patience
+        return stale or self.place.epoch >= self.spec.epochs
+
+    def settle(self) -> None:
+        """Bring the losses and skips of the last steps to the host.
+
+        Raises:
+            DivergedError: more than 3 steps in a row or 10 in all had no finite gradient.
+        """
+        first = self.place.step - len(self.skipped)
+        skips = torch.stack(self.skipped).tolist() if self.skipped else []
+        losses = (
+            torch.stack(self.losses).double().nan_to_num(0.0, 0.0, 0.0) if self.losses else None
+        )
+        self.place.loss += float(losses.sum()) if losses is not None else 0.0
+        self.place.bad += [(self.place.epoch, first + i) for i, skip in enumerate(skips) if skip]
+        self.losses.clear()
+        self.skipped.clear()
+        bad = self.place.bad
+        row = bad[-_IN_A_ROW - 1 :]
+        in_a_row = len(row) > _IN_A_ROW and row[-1][1] - row[0][1] == _IN_A_ROW
+        if len(bad) > _IN_ALL or in_a_row:
+            raise DivergedError(
+                f"{len(bad)} steps had no finite gradient, the last in epoch {bad[-1][0] + 1}",
+                "their member and sale rows are in bad_batches.json",
+                "lower towers.rate and towers.table_rate, or look at these rows",
+            )
+
+
+def forward(
+    net: TwoTowerNet, batch: Batch, resident: Resident, *, noise: Noise | None
+) -> tuple[Tensor, Tensor]:
+    """Return u [B, D] and v [columns, D] of a step; x is computed once per sale."""
+    z, x = net.sale_x(resident, batch.sales, noise=noise)
+    u = net.member_vectors(resident, batch.asked, x[batch.event_place], noise=noise)
+    unit = net.sale_tower.unit(x)[batch.column_place]
+    bias = net.sale_tower.bias(z[batch.column_place], batch.as_of)
+    return u, torch.cat((unit, bias), dim=1)

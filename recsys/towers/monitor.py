@@ -1,0 +1,174 @@
+"""Validation on the training device: each request ranks its whole shelf (MODEL 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.domain.arrays import F64, I64, Bool
+from recsys.domain.events import DAY
+from recsys.domain.requests import Requests
+from recsys.domain.ties import tie_order
+from recsys.towers.negatives import ragged
+from recsys.towers.vectors import Vectors
+
+TOP = 10
+_CELLS = 8_000_000
+"""Scores compared at once."""
+_LOW_RANK, _HIGH_LIKENESS = 2.0, 0.9
+"""Thresholds of the collapse detectors: below any healthy run seen so far."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the validation requests that have a target."""
+
+    ndcg: float
+    """nDCG@10 over whole shelves, binary."""
+    recall: float
+    """recall@10, divided by all targets."""
+    day0_ndcg: float
+    """nDCG@10 among the sales that opened in the 24 h before; NaN where no target is one."""
+    rank: float
+    """Effective rank of the members' vectors: exp(entropy of squared singular values)."""
+    likeness: float
+    """Mean |cosine| of random pairs of members."""
+
+    def headline(self, task: str) -> float:
+        """Return what chooses the epoch: day-0 nDCG for shelves where there is one, else nDCG."""
+        return self.day0_ndcg if task == "shelf" and self.day0_ndcg == self.day0_ndcg else self.ndcg
+
+
+def warning(score: Score) -> str:
+    """Say what looks like a collapse, in a few words; empty as a rule (MODEL 6)."""
+    if score.rank < _LOW_RANK:
+        return f"member vectors fill {score.rank:.1f} dimensions"
+    if score.likeness > _HIGH_LIKENESS:
+        return f"members are alike: mean |cosine| {score.likeness:.2f}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Per request: DCG gains at 10 and hits at 10."""
+
+    ndcg: F64
+    recall: F64
+    counted: Bool
+    """Requests that have a target."""
+
+
+def target_ranks(scores: Tensor, row: Tensor, column: Tensor, *, ties: Tensor) -> Tensor:
+    """Return how many columns stand before each target, int64 [t].
+
+    `scores` [n, s]; target t stands in (row, column). Equal scores stand in the order of `ties`
+    [s], a permutation, so that a constant scorer ranks at random.
+    """
+    before = []
+    step = max(1, _CELLS // max(1, scores.shape[1]))
+    for first in range(0, len(row), step):
+        cells = slice(first, first + step)
+        line = scores[row[cells]]
+        own = line.gather(1, column[cells, None])
+        earlier = ties < ties[column[cells]][:, None]
+        before.append(((line > own) | ((line == own) & earlier)).sum(dim=1))
+    return torch.cat(before) if before else torch.zeros(0, dtype=torch.int64)
+
+
+def hits(ranks: I64, ptr: I64) -> Hits:
+    """Turn the ranks (0 = first) of each request's targets, cells [ptr[i], ptr[i + 1]), into hits.
+
+    nDCG = sum of 1 / log2(rank + 2) over targets in the top 10, divided by the same sum of the
+    ideal order (Jarvelin and Kekalainen 2002).
+    """
+    count = np.diff(ptr)
+    inside = ranks < TOP
+    discount = 1 / np.log2(np.arange(TOP) + 2.0)
+    gain = np.where(inside, discount[np.minimum(ranks, TOP - 1)], 0.0)
+    sums = np.concatenate(([0.0], np.cumsum(gain)))
+    found = np.concatenate(([0], np.cumsum(inside)))
+    ideal = np.cumsum(discount)[np.clip(count, 1, TOP) - 1]
+    return Hits(
+        ndcg=(sums[ptr[1:]] - sums[ptr[:-1]]) / ideal,
+        recall=(found[ptr[1:]] - found[ptr[:-1]]) / np.maximum(count, 1),
+        counted=count > 0,
+    )
+
+
+def validate(vectors: Vectors, requests: Requests, *, seed: int) -> Score:
+    """Score a validation part; no request and no sale is sampled."""
+    whole, young, units = [], [], []
+    for group in np.unique(requests.group).tolist():
+        shelf = requests.shelf(group).astype(np.int64)
+        v = vectors.sales(shelf, int(requests.group_at[group]))
+        everything = _Ranked(shelf, np.ones(len(shelf), dtype=np.bool_), seed)
+        is_young = vectors.resident.opens_at[shelf] > requests.group_at[group] - DAY
+        for span in _spans(requests.rows(group), len(shelf)):
+            u = vectors.requests(requests, span)
+            units.append(u[:, :-1])
+            whole.append(everything.hits(u @ v.T, requests, span))
+            young.append(_Ranked(shelf, is_young, seed).hits(u @ v.T, requests, span))
+    ndcg, recall = _means(whole)
+    effective, likeness = collapse(torch.cat(units))
+    return Score(ndcg, recall, _means(young)[0], effective, likeness)
+
+
+def _spans(rows: slice, width: int) -> list[slice]:
+    step = max(1, _CELLS // max(1, width))
+    return [
+        slice(first, min(first + step, rows.stop)) for first in range(rows.start, rows.stop, step)
+    ]
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """The sales of a shelf that are ranked against each other."""
+
+    shelf: I64
+    wanted: Bool
+    seed: int
+
+    def hits(self, scores: Tensor, requests: Requests, span: slice) -> Hits:
+        """Find the targets of some requests among the ranked sales; scores [n, s]."""
+        keep = np.flatnonzero(self.wanted)
+        place = np.full(int(self.shelf.max(initial=0)) + 1, -1, dtype=np.int64)
+        place[self.shelf[keep]] = np.arange(len(keep))
+        ptr, cells = ragged(requests.target_ptr, np.arange(span.start, span.stop))
+        column = place[requests.target_sale[cells]]
+        row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))[column >= 0]
+        ties = np.empty(len(self.shelf), dtype=np.int64)
+        ties[tie_order(self.shelf, self.seed)] = np.arange(len(self.shelf))
+        here = [torch.from_numpy(a).to(scores.device) for a in (keep, row, column[column >= 0])]
+        order = torch.from_numpy(ties[keep]).to(scores.device)
+        ranks = target_ranks(scores[:, here[0]], here[1], here[2], ties=order)
+        return hits(ranks.cpu().numpy(), np.searchsorted(row, np.arange(len(ptr))))
+
+
+def _means(parts: list[Hits]) -> tuple[float, float]:
+    """Return mean nDCG and recall over the requests that count; NaN where there is none."""
+    counted = np.concatenate([part.counted for part in parts] or [np.zeros(0, dtype=np.bool_)])
+    if not counted.any():
+        return float("nan"), float("nan")
+    ndcg = np.concatenate([part.ndcg for part in parts])[counted]
+    recall = np.concatenate([part.recall for part in parts])[counted]
+    return float(ndcg.mean()), float(recall.mean())
+
+
+@torch.no_grad()
+def collapse(units: Tensor, sample: int = 4096) -> tuple[float, float]:
+    """Return effective rank and mean |cosine| of random pairs of unit vectors [n, d].
+
+    Effective rank = exp(entropy of sigma^2 / sum) of the vectors as they are (Roy and Vetterli
+    2007, on squared singular values).
+    """
+    if len(units) < 2:
+        return float("nan"), float("nan")
+    some = units[:: max(1, len(units) // sample)].float()
+    energy = torch.linalg.eigvalsh(some.T @ some).clamp(min=0)
+    share = energy / energy.sum().clamp(min=1e-12)
+    entropy = -(share * share.clamp(min=1e-12).log()).sum()
+    pairs = (some * some.roll(1, dims=0)).sum(dim=1).abs().mean()
+    return float(entropy.exp()), float(pairs)

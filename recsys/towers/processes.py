@@ -1,0 +1,120 @@
+"""Several processes on one machine: each computes its rows of every batch (RULINGS 12)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from recsys.domain.errors import DivergedError, NoRoomError, RecsysError
+from recsys.domain.stop import StopFlag
+from recsys.towers.batches import Share
+from recsys.towers.job import EpochRow, TowerJob
+
+_KNOWN = {error.__name__: error for error in (DivergedError, NoRoomError)}
+
+
+def inside() -> bool:
+    """Whether this process is one of several, started by us or by torchrun."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def share() -> Share:
+    """Return which rows of a batch this process computes."""
+    if not inside():
+        return Share()
+    return Share(rank=int(os.environ["RANK"]), world=int(os.environ["WORLD_SIZE"]))
+
+
+@dataclass(frozen=True)
+class _Post:
+    """Tells the parent of each epoch."""
+
+    line: Connection
+
+    def __call__(self, row: EpochRow) -> None:
+        self.line.send(row)
+
+
+def run(job: TowerJob, number: int) -> None:
+    """Train in `number` fresh processes and wait; a stop signal is passed on to them.
+
+    Raises:
+        DivergedError, NoRoomError: one of them met it.
+        RecsysError: one of them failed otherwise.
+    """
+    context = get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    job_of_child = replace(job, on_epoch=_Post(there), stop=StopFlag())
+    port = _free_port()
+    children = [
+        context.Process(target=_child, args=(job_of_child, (rank, number, port), there))
+        for rank in range(number)
+    ]
+    for child in children:
+        child.start()
+    there.close()
+    try:
+        _wait(job, children, here)
+    finally:
+        for child in children:
+            child.kill()
+            child.join()
+
+
+def _wait(job: TowerJob, children: list[Any], line: Connection) -> None:
+    told = False
+    while any(child.is_alive() for child in children) or line.poll():
+        if line.poll(0.1):
+            try:
+                _hear(job, line.recv())
+            except EOFError:
+                time.sleep(0.05)
+        if job.stop.raised and not told:
+            told = True
+            for child in children:
+                os.kill(child.pid, job.stop.signal or signal.SIGTERM)
+        if any(child.exitcode not in {None, 0} for child in children):
+            raise RecsysError("a training process ended early; its error stands above")
+
+
+def _hear(job: TowerJob, message: EpochRow | tuple[str, str]) -> None:
+    if isinstance(message, EpochRow):
+        job.on_epoch(message)
+        return
+    kind, text = message
+    raise _KNOWN.get(kind, RecsysError)(text)
+
+
+def _child(job: TowerJob, place: tuple[int, int, int], line: Connection) -> None:
+    rank, world, port = place
+    # Ctrl-C reaches the parent alone, which passes it on: two signals would end us at once
+    os.setsid()
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "recsys",
+    }
+    from recsys.towers.fit import fit  # ruff: ignore[import-outside-top-level]  # fit starts these processes
+
+    try:
+        fit(job)
+    except RecsysError as error:
+        if not job.stop.raised:
+            line.send((type(error).__name__, str(error)))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
