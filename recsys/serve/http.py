@@ -177,7 +177,7 @@ class _Service:
         live, manifest = self._live, self._live.generation.bundle.manifest
         return Facts(
             generation=manifest.fingerprint,
-            run=manifest.parents.get("run", ""),
+            model=manifest.parents.get("checkpoint", ""),
             age_seconds=time.time() - datetime.fromisoformat(manifest.made_at).timestamp(),
             reload_seconds=live.reload_seconds,
             failures=dict(live.failures),

@@ -34,4 +34,4 @@ class Ids:
         wanted = pl.Series(asked, dtype=pl.String)
         place = self._sorted.search_sorted(wanted).clip(0, len(self._sorted) - 1)
         known = (self._sorted.gather(place) == wanted).to_numpy()
-        return np.where(known, self._row.gather(place).to_numpy(), NONE).astype(np.int64)
+        return np.where(known, self._row.gather(place).to_numpy().astype(np.int64), NONE)

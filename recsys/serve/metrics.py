@@ -57,8 +57,8 @@ class Facts:
     """What is known of the living generation at one moment."""
 
     generation: str
-    run: str
-    """Fingerprint of the run it came from."""
+    model: str
+    """Fingerprint of the checkpoint its vectors came from."""
     age_seconds: float
     reload_seconds: float
     failures: Mapping[str, int]
@@ -72,9 +72,9 @@ class _Generation(Collector):
     def collect(self) -> Iterable[Metric]:
         facts = self._facts()
         info = GaugeMetricFamily(
-            "recsys_bundle_info", "The bundle that answers.", labels=("generation", "run")
+            "recsys_bundle_info", "The bundle that answers.", labels=("generation", "model")
         )
-        info.add_metric((facts.generation, facts.run), 1)
+        info.add_metric((facts.generation, facts.model), 1)
         yield info
         age = "Seconds since the bundle was made."
         yield GaugeMetricFamily("recsys_bundle_age_seconds", age, value=facts.age_seconds)

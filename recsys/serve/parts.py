@@ -67,6 +67,8 @@ class BundleParts:
         widths = {v.shape[1] for v in (self.members.vectors, self.sales.vectors)}
         if widths != {self.index.vectors.shape[1]} or self.members.unit_dims != self.unit_dims:
             raise ValueError(f"vectors of members, sales and index have widths {widths}")
+        if not np.array_equal(self.index.vectors, self.sales.vectors):
+            raise ValueError("the index holds other vectors than the sales: another order or model")
         if missing := set(INFO) - set(self.info.columns):
             raise ValueError(f"info lacks the columns {sorted(missing)}")
         ptr = self.shop.history.member_ptr
@@ -93,6 +95,10 @@ class BundleParts:
         """The shelf by the clock."""
         return Shelves(self.shop)
 
+    @cached_property
+    def _ranker(self) -> Ranker:
+        return self.ranker.with_kernel(self.sales.unit)
+
     def slates(self, members: I64, shelf: Shelf, *, slots: int) -> Slates:
         """Return the personal slates of some member rows I64[r] on a shelf."""
         rows = members.astype(np.int32)
@@ -100,7 +106,7 @@ class BundleParts:
         requests = Requests.now(rows, shelf, end)
         on_shelf = self.sales.vectors[shelf.sales]
         taste = np.einsum("rd,sd->rs", self.members.vectors[rows], on_shelf)
-        return self.ranker.with_slots(slots).slates(
+        return self._ranker.with_slots(slots).slates(
             self.shop,
             requests,
             requests.rows(0),

@@ -189,7 +189,11 @@ class Recommender:
             curated=curated,
             gain=taste + new + curated,
             reason=reason.name.lower(),
-            because=sentence(reason, self._names(row, evidence)),
+            because=sentence(
+                reason,
+                brand=self._brands[row] or "",
+                sale="" if evidence == NONE else self._titles[evidence] or self._ids[evidence],
+            ),
             evidence=None if evidence == NONE else self._ids[evidence],
             flags=tuple(name for bit, name in FLAGS.items() if flags & bit),
         )

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.domain.arrays import F32
+from recsys.domain.artefact import current, publish
+from recsys.domain.dataset import Dataset
+from recsys.domain.errors import ArtefactError, BrokenArtefactError
+from recsys.domain.manifest import Manifest
+from recsys.retrieval.spec import Exact, Hnsw, Ivf, Retrieval
+from recsys.serve.bundle import Bundle, gains, open_bundle, publish_bundle
+from recsys.serve.parts import BundleParts
+from tests.serve.conftest import parts_of
+
+
+def test_a_bundle_comes_back_as_it_was_published(parts: BundleParts, bundle: Bundle) -> None:
+    back = bundle.parts
+    assert bundle.generation == bundle.folder.name
+    assert current(bundle.folder.parent) == bundle.folder
+    for name in ("opens_at", "closes_at", "brand", "price", "stock_left", "curated_sale"):
+        np.testing.assert_array_equal(getattr(back.shop, name), getattr(parts.shop, name))
+    for name in ("sale", "at", "kind", "member_ptr"):
+        np.testing.assert_array_equal(
+            getattr(back.shop.history, name), getattr(parts.shop.history, name)
+        )
+    np.testing.assert_array_equal(back.members.vectors, parts.members.vectors)
+    np.testing.assert_array_equal(back.sales.vectors, parts.sales.vectors)
+    assert back.members.ids.tolist() == parts.members.ids.tolist()
+    assert back.sales.ids.tolist() == parts.sales.ids.tolist()
+    assert back.info.equals(parts.info)
+    assert (back.zone, back.specs, back.watermark) == (parts.zone, parts.specs, parts.watermark)
+    assert back.ranker.spec == parts.ranker.spec
+    assert bundle.recall == pytest.approx(1.0)
+    assert bundle.manifest.counts["members"] == 60
+
+
+def test_an_opened_bundle_makes_the_slates_it_was_judged_with(
+    parts: BundleParts, bundle: Bundle
+) -> None:
+    members = np.flatnonzero(parts.personalise)
+    shelf = parts.shelves.at(parts.decided_at)
+    before, after = (p.slates(members, shelf, slots=5) for p in (parts, bundle.parts))
+    np.testing.assert_array_equal(before.sales, after.sales)
+    np.testing.assert_array_equal(before.reason, after.reason)
+    np.testing.assert_allclose(gains(before), gains(after), rtol=1e-6)
+
+
+def test_publishing_twice_is_one_bundle_and_another_model_another(
+    parts: BundleParts, dataset: Dataset, tmp_path: Path
+) -> None:
+    first = publish_bundle(parts, tmp_path)
+    assert publish_bundle(parts, tmp_path) == first
+    second = publish_bundle(parts_of(dataset, seed=2), tmp_path, make_current=False)
+    assert second != first
+    assert current(tmp_path) == first
+
+
+@pytest.mark.parametrize("retrieval", [Exact(), Ivf(cells=4, probes=2), Hnsw()])
+def test_every_kind_of_index_comes_back_with_its_recall(
+    dataset: Dataset, tmp_path: Path, retrieval: Retrieval
+) -> None:
+    bundle = open_bundle(publish_bundle(parts_of(dataset, retrieval=retrieval), tmp_path))
+    assert bundle.parts.index.spec == retrieval
+    assert 0.5 < bundle.recall <= 1.0
+
+
+def test_parts_that_do_not_belong_together_are_refused(
+    parts: BundleParts, dataset: Dataset
+) -> None:
+    other = replace(parts.members, fingerprint="another model")
+    with pytest.raises(ValueError, match="are of model another model"):
+        replace(parts, members=other)
+    with pytest.raises(ValueError, match="the shop has 80 sales"):
+        replace(parts, info=parts.info[:-1])
+    with pytest.raises(ValueError, match="the shop has 60 members"):
+        replace(parts, personalise=parts.personalise[1:])
+    with pytest.raises(ValueError, match="info lacks"):
+        replace(parts, info=parts.info.drop("title"))
+    with pytest.raises(ValueError, match="without consent"):
+        replace(parts, personalise=np.zeros_like(parts.personalise))
+
+
+def test_a_bundle_that_never_has_an_open_sale_is_not_published(
+    parts: BundleParts, tmp_path: Path
+) -> None:
+    late = replace(parts, decided_at=int(parts.shop.closes_at.max()) + 1)
+    with pytest.raises(ValueError, match="nothing to serve"):
+        publish_bundle(late, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+
+
+def remove(path: Path, rng: random.Random) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [flip, remove])
+def test_damage_in_any_file_is_caught_and_named(
+    bundle: Bundle, tmp_path: Path, damage: Callable[[Path, random.Random], None]
+) -> None:
+    rng = random.Random(11)
+    for file in [*bundle.manifest.files, "manifest.json"]:
+        bad = shutil.copytree(bundle.folder, tmp_path / "bad")
+        for path in bad.rglob("*.*"):
+            path.chmod(0o644)
+        damage(bad / file, rng)
+        with pytest.raises(ArtefactError, match=Path(file).name):
+            open_bundle(bad)
+        shutil.rmtree(bad)
+
+
+def resealed(bundle: Bundle, root: Path, change: Callable[[Path], None]) -> Path:
+    """The same bundle with other content, whole by its hashes: made wrong, not damaged."""
+
+    def write(draft: Path) -> None:
+        shutil.copytree(bundle.folder, draft, dirs_exist_ok=True)
+        (draft / "manifest.json").unlink()
+        draft.chmod(0o700)
+        for path in draft.rglob("*"):
+            path.chmod(0o700)
+        change(draft)
+
+    said: Manifest = bundle.manifest
+    return publish(
+        root,
+        "bundle",
+        write,
+        self_test=said.self_test,
+        extra=said.extra,
+        watermark=said.watermark,
+        decided_at=said.decided_at,
+    )
+
+
+def rewritten(file: str, change: Callable[[F32], F32]) -> Callable[[Path], None]:
+    def rewrite(draft: Path) -> None:
+        np.save(draft / file, change(np.load(draft / file)))
+
+    return rewrite
+
+
+def other_weights(draft: Path) -> None:
+    path = draft / "ranker" / "value.json"
+    said = json.loads(path.read_text())
+    said["logistic"]["offset"] += 0.1
+    path.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (rewritten("members/vectors.npy", lambda v: v[::-1].copy()), "self-test differ"),
+        (rewritten("sales/vectors.npy", lambda v: np.roll(v, 1, axis=0)), "another order or model"),
+        (other_weights, "self-test differ"),
+        (rewritten("members/vectors.npy", itemgetter(slice(-1))), "60 ids"),
+        (rewritten("sales/vectors.npy", lambda v: v * 2), "lengths other than 1"),
+        (rewritten("sales/vectors.npy", lambda v: v * np.nan), "not finite"),
+        (rewritten("sales/vectors.npy", lambda v: v[:, :-1].copy()), "widths"),
+    ],
+)
+def test_a_whole_bundle_that_answers_otherwise_is_refused(
+    bundle: Bundle, tmp_path: Path, change: Callable[[Path], None], said: str
+) -> None:
+    wrong = resealed(bundle, tmp_path, change)
+    with pytest.raises(BrokenArtefactError, match=said):
+        open_bundle(wrong)
+
+
+def nothing(_draft: Path) -> None:
+    return
+
+
+def test_a_bundle_whose_content_is_the_same_passes(bundle: Bundle, tmp_path: Path) -> None:
+    same = open_bundle(resealed(bundle, tmp_path, nothing))
+    assert same.parts.zone == bundle.parts.zone
