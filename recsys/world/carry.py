@@ -1,0 +1,97 @@
+"""What a day leaves behind: brands known, pleasure, weariness, mails given up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recsys.domain.arrays import F32, I32, NONE, U8
+from recsys.world.behave import Block
+from recsys.world.draws import Luck, draw
+from recsys.world.log import Settled
+from recsys.world.retailer import World
+from recsys.world.state import KNOWN, State, liking
+
+BOOST = 0.15
+"""What a first purchase that pleases by 1 adds to the rate of visits."""
+BOOST_STAYS = 0.97
+TIRED_STAYS = 0.9
+LEAVES = 0.0004
+"""Chance to unsubscribe at each opened mail without a click."""
+LEAVES_TIRED = 0.0008
+"""What each such mail of late adds to it."""
+VIEWS_STAY = 0.9
+
+
+def carry(world: World, state: State, *, lived: Block, settled: Settled) -> State:
+    """Return the state at the next noon."""
+    pairs, brands = lived.pairs, world.brands
+    known, known_day, like, num_known, boost = _learn(world, state, lived=lived, settled=settled)
+    tired, subscribed = _tire(world, state, lived)
+    shown, shown_times = _show(state, lived)
+    views = np.bincount(world.sales.brand[pairs.sale], minlength=len(brands))
+    return State(
+        day=state.day + 1,
+        known=known,
+        known_day=known_day,
+        like=like,
+        num_known=num_known,
+        boost=boost,
+        tired=tired,
+        subscribed=subscribed,
+        shown=shown,
+        shown_times=shown_times,
+        stock_left=settled.stock_left,
+        sold_out_at=settled.sold_out_at,
+        brand_views=VIEWS_STAY * state.brand_views + views,
+    )
+
+
+def _learn(
+    world: World, state: State, *, lived: Block, settled: Settled
+) -> tuple[np.ndarray, np.ndarray, F32, I32, F32]:
+    """Return known, known_day, like, num_known and boost after first purchases of brands."""
+    pairs, count = lived.pairs, len(world.brands)
+    first = settled.bought & pairs.new
+    keys = np.unique(pairs.member[first] * count + world.sales.brand[pairs.sale[first]])
+    member, brand = keys // count, keys % count
+    rank = np.arange(len(member)) - np.searchsorted(member, member)
+    slot = (state.num_known[member] + rank) % KNOWN
+    pleased = liking(world.members.key[member], world.brands, brand)
+    known, known_day = state.known.copy(), state.known_day.copy()
+    like, num_known = state.like.copy(), state.num_known.copy()
+    known[member, slot] = brand
+    known_day[member, slot] = state.day
+    like[member, slot] = pleased
+    np.add.at(num_known, member, 1)
+    boost = state.boost * np.float32(BOOST_STAYS)
+    gain = np.float32(BOOST * world.spec.discovery_value) * np.maximum(pleased, 0)
+    np.add.at(boost, member, gain)
+    return known, known_day, like, num_known, boost
+
+
+def _tire(world: World, state: State, lived: Block) -> tuple[F32, np.ndarray]:
+    """Return tired and subscribed after the mails opened without a click."""
+    people = lived.open_member[~lived.open_machine]
+    clicked = np.zeros(len(state.tired), dtype=np.bool_)
+    clicked[lived.pairs.member[lived.pairs.clicked]] = True
+    bored = people[~clicked[people]]
+    tired = state.tired * np.float32(TIRED_STAYS)
+    tired[bored] += 1
+    hazard = LEAVES + LEAVES_TIRED * world.spec.irritation * tired[bored]
+    luck = draw(world.members.key[bored], Luck.LEAVE, state.day)
+    subscribed = state.subscribed.copy()
+    subscribed[bored[luck < hazard]] = False
+    return tired, subscribed
+
+
+def _show(state: State, lived: Block) -> tuple[I32, U8]:
+    """Return the last slates that people saw and did not answer, and how often they saw them."""
+    seen = lived.shown_looks > 0
+    member = lived.shown_member[seen]
+    now = np.where(lived.shown_answered[seen], NONE, lived.shown_sale[seen]).astype(np.int32)
+    again = (now[:, :, None] == state.shown[member][:, None, :]) & (now >= 0)[:, :, None]
+    before = (again * state.shown_times[member][:, None, :]).sum(axis=2)
+    shown, times = state.shown.copy(), state.shown_times.copy()
+    shown[member] = now
+    times[member] = np.minimum(before + lived.shown_looks[seen][:, None], 200)
+    return shown, times

@@ -1,0 +1,102 @@
+"""Luck that depends on its keys alone: the same in any block, order or number of processes."""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.domain.arrays import F32, F64
+from recsys.domain.ties import keyed, splitmix64
+
+U64 = NDArray[np.uint64]
+U32 = NDArray[np.uint32]
+
+GRID = 64
+"""Styles and traits are multiples of 1 / GRID: float32 sums of their products are exact, so that a
+matrix product has the same bits in any shape and on any machine."""
+
+
+class Luck(IntEnum):
+    """What a draw is for; two purposes never share their luck."""
+
+    BRAND = auto()
+    BRAND_STYLE = auto()
+    CLUSTER = auto()
+    SALE = auto()
+    SALE_STYLE = auto()
+    SALE_ERROR = auto()
+    MEMBER = auto()
+    TASTE = auto()
+    OFFSET = auto()
+    DRIFT = auto()
+    HABIT = auto()
+    NEED = auto()
+    KNOWN = auto()
+    LIKE = auto()
+    VISITS = auto()
+    VISIT_TIME = auto()
+    OPEN = auto()
+    PROXY = auto()
+    LOOK = auto()
+    CLICK = auto()
+    VIEW = auto()
+    PATH = auto()
+    LEAVE = auto()
+    SLATE = auto()
+    FEATURE = auto()
+    WORDS = auto()
+    OLD_MODEL = auto()
+
+
+def unit(words: U64) -> F32:
+    """Turn words into numbers in [0, 1) by their upper 24 bits."""
+    return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def draw(keys: U64, *purpose: int) -> F32:
+    """Draw one number in [0, 1) for each key and this purpose, F32 of the keys' shape."""
+    return unit(splitmix64(keys ^ keyed(*purpose)))
+
+
+def draws(keys: U64, width: int, *purpose: int) -> F32:
+    """Draw `width` numbers in [0, 1) for each key, F32[n, width]."""
+    return unit(splitmix64(keys[:, None] ^ keyed(*purpose, np.arange(width))[None, :]))
+
+
+def normals(keys: U64, width: int, *purpose: int) -> F32:
+    """Draw standard normal numbers, F32[n, width] (Box and Muller 1958)."""
+    radius = draws(keys, width, *purpose, 0)
+    angle = draws(keys, width, *purpose, 1)
+    return np.sqrt(-2 * np.log1p(-radius)) * np.cos(np.float32(2 * np.pi) * angle)
+
+
+def cells(rows: U32, columns: U32) -> F32:
+    """Draw a number in [0, 1) for each cell of rows x columns, F32[n, s].
+
+    The mixer is lowbias32 of Wellons (Prospecting for hash functions, 2018).
+    """
+    x = rows[:, None] ^ columns[None, :]
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    x >>= np.uint32(8)
+    numbers = x.astype(np.float32)
+    numbers *= np.float32(2.0**-24)
+    return numbers
+
+
+def on_grid(numbers: F32) -> F32:
+    """Round to multiples of 1 / GRID within [-4, 4]."""
+    return np.clip(np.round(numbers * GRID), -4 * GRID, 4 * GRID).astype(np.float32) / GRID
+
+
+def pick(cumulative: F64, rows: np.ndarray, numbers: F32) -> NDArray[np.int64]:
+    """Draw a column of each given row of cumulative shares F32[r, c] by numbers in [0, 1)."""
+    last = cumulative.shape[1] - 1
+    flat = (cumulative + np.arange(len(cumulative))[:, None]).ravel()
+    flat_at = np.searchsorted(flat, rows + numbers.astype(np.float64), side="right")
+    return np.clip(flat_at - rows * (last + 1), 0, last).astype(np.int64)

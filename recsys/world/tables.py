@@ -1,0 +1,194 @@
+"""What the shop has on record of a played past, with the errors that records have."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from recsys.domain.arrays import F32, I64, NONE, Bool
+from recsys.domain.events import Channel, Kind
+from recsys.domain.schema import Bag, Categorical, Numeric, Schema, Text
+from recsys.domain.tables import Tables
+from recsys.world.draws import Luck, draw, draws
+from recsys.world.log import FLAG_FOUND, Log
+from recsys.world.members import Members
+from recsys.world.people import member_features
+from recsys.world.records import MISSING, absent, blurred, instants, named
+from recsys.world.retailer import World
+from recsys.world.state import NEVER, State
+from recsys.world.words import CATEGORIES, DEPARTMENTS, SEASONS, STYLES, TITLES
+
+SCHEMA = Schema(
+    members=(
+        Categorical(column="gender"),
+        Categorical(column="age_band"),
+        Categorical(column="region"),
+        Categorical(column="device"),
+        Categorical(column="came_by"),
+        Bag(column="preferences", shares="category"),
+        Bag(column="follows", shares="brand"),
+        Categorical(column="income_band", sensitive=True),
+        Categorical(column="has_children", sensitive=True),
+    ),
+    sales=(
+        Categorical(column="category", shares="category"),
+        Categorical(column="department"),
+        Categorical(column="season"),
+        Numeric(column="discount", buckets=8),
+        Text(column="title"),
+    ),
+    category="category",
+)
+
+
+def make_tables(world: World, log: Log, state: State) -> Tables:
+    """Return the tables of a played past up to the noon that `state` stands at."""
+    ids = _Ids(world)
+    watermark = world.noon(state.day)
+    known = np.flatnonzero(world.sales.opens_at < watermark)
+    return Tables(
+        name="flash_sales",
+        zone=world.spec.zone,
+        schema=SCHEMA,
+        members=member_features(world, state, ids=ids.members),
+        sales=_sales(world, known, ids),
+        events=_events(world, log, ids),
+        exposures=_exposures(log, ids),
+        curation=_curation(world, known, ids),
+        stock=_stock(world, state, ids=ids, known=known),
+        identities=_identities(world.members, ids),
+        watermark=instants(np.array([watermark])).item(),
+        notes=("a simulated retailer: the truth behind it is known",),
+    )
+
+
+class _Ids:
+    """Ids of members, sales and shop customers as text."""
+
+    def __init__(self, world: World) -> None:
+        members = pl.int_range(len(world.members), eager=True).cast(pl.String).str.zfill(6)
+        self.members: pl.Series = "m" + members
+        self.in_shop: pl.Series = "k" + members.str.reverse()
+        self.sales: pl.Series = "s" + pl.int_range(len(world.sales), eager=True).cast(
+            pl.String
+        ).str.zfill(5)
+
+
+def _events(world: World, log: Log, ids: _Ids) -> pl.DataFrame:
+    """Write events down: purchases in the shop under the id that the shop knows."""
+    in_shop = pl.Series(log.channel == Channel.SHOP)
+    member, shop = ids.members.gather(log.member), ids.in_shop.gather(log.member)
+    sale = pl.Series(np.where(log.sale == NONE, 0, log.sale))
+    bought = log.kind == Kind.PURCHASE
+    price = np.where(bought, np.round(world.sales.price[log.sale].astype(np.float64), 2), 0.0)
+    return pl.DataFrame({
+        "member": shop.zip_with(in_shop, member) if len(log) else member,
+        "sale": ids.sales.gather(sale).zip_with(
+            pl.Series(log.sale != NONE), pl.Series([None], dtype=pl.String)
+        ),
+        "kind": named(log.kind, [kind.name.lower() for kind in Kind]),
+        "at": instants(log.at),
+        "channel": named(log.channel, [channel.name.lower() for channel in Channel]),
+        "value": price,
+        "is_machine": log.flags & FLAG_FOUND > 0,
+        "id_source": pl.Series(["shop"]).zip_with(in_shop, pl.Series([None], dtype=pl.String)),
+    })
+
+
+def _exposures(log: Log, ids: _Ids) -> pl.DataFrame:
+    """Write down what was rendered, place by place, with its propensity."""
+    days = [f"d{day:03d}" for day in range(int(log.shown_day.max(initial=0)) + 1)]
+    mail = log.shown_channel == Channel.MAIL
+    sends = [f"{day}-{where}" for where in ("page", "mail") for day in days]
+    return pl.DataFrame({
+        "member": ids.members.gather(log.shown_member),
+        "sale": ids.sales.gather(log.shown_sale),
+        "at": instants(log.shown_at),
+        "send": named(log.shown_day + len(days) * mail, sends),
+        "slot": log.shown_slot,
+        "channel": named(mail.astype(np.int64), ["web", "mail"]),
+        "propensity": np.minimum(log.shown_propensity.astype(np.float64), 1.0),
+    })
+
+
+def _sales(world: World, rows: I64, ids: _Ids) -> pl.DataFrame:
+    """Write sales down: five in a hundred fields missing, one wrong."""
+    sales, brands = world.sales, world.brands
+    key = sales.key[rows]
+    names = pl.Series(brands.names, dtype=pl.String).gather(sales.brand[rows])
+    category = np.array([name for name, _, _ in CATEGORIES])[sales.category[rows]]
+    department = np.array(DEPARTMENTS)[brands.department[sales.brand[rows]]]
+    season = np.array(SEASONS)[sales.season[rows]]
+    discount = np.round(sales.discount[rows].astype(np.float64), 2)
+    return pl.DataFrame({
+        "sale": ids.sales.gather(rows),
+        "brand": absent(names, draw(key, Luck.SALE_ERROR, 0) < MISSING / 5),
+        "opens_at": instants(sales.opens_at[rows]),
+        "closes_at": instants(sales.closes_at[rows]),
+        "price": np.round(sales.price[rows].astype(np.float64), 2),
+        "title": _titles(world, rows, names),
+        "category": blurred(category, key, Luck.SALE_ERROR, 1),
+        "department": blurred(department, key, Luck.SALE_ERROR, 2),
+        "season": blurred(season, key, Luck.SALE_ERROR, 3),
+        "discount": absent(pl.Series(discount), draw(key, Luck.SALE_ERROR, 4) < MISSING),
+    })
+
+
+def _titles(world: World, rows: I64, names: pl.Series) -> pl.Series:
+    """Write titles: words of the sale's nearest styles four times in five, of its category, brand."""
+    sales = world.sales
+    luck = draws(sales.key[rows], 8, Luck.WORDS)
+    gaps = ((sales.style[rows][:, None] - world.brands.centres[None]) ** 2).sum(axis=2)
+    near = np.argsort(gaps, axis=1)
+    style_words = np.array(STYLES)
+
+    def word(nth: int, luck: F32) -> np.ndarray:
+        stray = np.floor(luck[:, 0] * 5 * len(STYLES)).astype(np.int64)
+        style = np.where(luck[:, 0] < 0.2, stray % len(STYLES), near[:, nth])
+        return style_words[style, np.floor(luck[:, 1] * style_words.shape[1]).astype(np.int64)]
+
+    nouns = np.array([words for _, _, words in CATEGORIES])
+    noun = nouns[sales.category[rows], np.floor(luck[:, 4] * 3).astype(np.int64)]
+    first, second = pl.Series(word(0, luck[:, :2])), pl.Series(word(1, luck[:, 2:4]))
+    first = first.str.head(1).str.to_uppercase() + first.str.slice(1)
+    words = pl.DataFrame({"style": first, "second": second, "noun": noun, "brand": names})
+    forms = [pl.format(form, *columns) for form, columns in TITLES]
+    which = pl.Series(np.floor(luck[:, 5] * len(forms)).astype(np.int64))
+    chosen = pl.coalesce(
+        pl.when(pl.lit(which) == number).then(form) for number, form in enumerate(forms)
+    )
+    return words.select(chosen.alias("title")).to_series()
+
+
+def _curation(world: World, rows: I64, ids: _Ids) -> pl.DataFrame:
+    """Write down what editors picked, from opening to closing."""
+    picked = rows[world.sales.curated[rows]]
+    return pl.DataFrame({
+        "sale": ids.sales.gather(picked),
+        "from_at": instants(world.sales.opens_at[picked]),
+        "until_at": instants(world.sales.closes_at[picked]),
+    })
+
+
+def _stock(world: World, state: State, *, ids: _Ids, known: I64) -> pl.DataFrame:
+    """Write stock down: what each sale opened with, and when nothing was left."""
+    gone = np.flatnonzero(state.sold_out_at != NEVER)
+    return pl.DataFrame({
+        "sale": ids.sales.gather(np.concatenate([known, gone])),
+        "at": instants(np.concatenate([world.sales.opens_at[known], state.sold_out_at[gone]])),
+        "left": np.concatenate([world.sales.stock[known], np.zeros(len(gone), dtype=np.int64)]),
+    })
+
+
+def _identities(members: Members, ids: _Ids) -> pl.DataFrame:
+    """Map shop ids to members: one in twenty is missing, one in fifty names somebody else."""
+    rows = np.flatnonzero(members.in_shop)
+    luck = draws(members.key[rows], 2, Luck.FEATURE, 90)
+    other = np.floor(luck[:, 1] * len(members)).astype(np.int64)
+    whose = np.where(luck[:, 0] > 0.98, other, rows)
+    kept: Bool = luck[:, 0] >= 0.05
+    return pl.DataFrame({
+        "source": pl.repeat("shop", int(kept.sum()), eager=True),
+        "id": ids.in_shop.gather(rows[kept]),
+        "member": ids.members.gather(whose[kept]),
+    })
