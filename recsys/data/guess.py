@@ -246,6 +246,9 @@ def _named(values: pl.Series) -> Settings:
 def _tell(table: str, look: Look, columns: Mapping[str, str], *, why: dict[str, str]) -> None:
     """Note for each mapped column what its first values look like."""
     for our, their in columns.items():
+        if our == "member":  # whose rows they are belongs in no config
+            why[f"{table}.columns.member"] = "its name or its values say who it was"
+            continue
         shown = look.head[their].drop_nulls().unique(maintain_order=True).head(2).to_list()
         values = ", ".join(str(value)[:24].replace("\n", " ") for value in shown)
         why[f"{table}.columns.{our}"] = f"such as {values}"

@@ -17,7 +17,8 @@ COLUMN_WORDS: dict[str, tuple[str, ...]] = {
     ),
     "kind": ("kind", "event", "type", "action", "activity", "did"),
     "at": (
-        "at", "timestamp", "ts", "time", "datetime", "date", "when", "moment", "occurred", "created",
+        "at", "timestamp", "ts", "time", "datetime", "date", "when", "moment", "occurred",
+        "created",
     ),
     "ingested_at": ("ingested", "received", "loaded", "arrived", "inserted"),
     "opens_at": (

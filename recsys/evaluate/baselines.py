@@ -48,10 +48,11 @@ def timed(fit: Callable[[], Scorer]) -> Baseline:
 
 
 def _recent(dataset: Dataset, window_us: int | None) -> Callable[[], Scorer]:
-    return lambda: _popular(dataset, window_us)
+    return lambda: popular(dataset, window_us)
 
 
-def _popular(dataset: Dataset, window_us: int | None = None) -> Popular:
+def popular(dataset: Dataset, window_us: int | None = None) -> Popular:
+    """Count engagements with each sale, in the last `window_us` where given."""
     own = np.arange(dataset.num_sales, dtype=np.int32)
     return Popular(Popularity.of(dataset.history, dataset.num_sales), own, window_us)
 
@@ -62,14 +63,14 @@ def _counting(dataset: Dataset, spec: Evaluate) -> dict[str, Callable[[], Scorer
         "random": lambda: Random(spec.seed),
         "editor": lambda: Newest(dataset.opens_at, editor=True),
         "newest": lambda: Newest(dataset.opens_at),
-        "popular": lambda: _popular(dataset),
-        "popular_7d": lambda: _popular(dataset, 7 * DAY),
+        "popular": lambda: popular(dataset),
+        "popular_7d": lambda: popular(dataset, 7 * DAY),
         "brand_popular": lambda: Popular.by(history, dataset.brand),
         "category_popular": lambda: Popular.by(history, dataset.category),
         "brand_affinity": lambda: BrandAffinity(
             history, half_life, Popular.by(history, dataset.brand)
         ),
-        "own_counts": lambda: OwnCounts(history, half_life, _popular(dataset)),
+        "own_counts": lambda: OwnCounts(history, half_life, popular(dataset)),
     }
 
 

@@ -220,4 +220,16 @@ def _notes(
             f"ease and item_knn know the {spec.ease_sales} most popular of "
             f"{dataset.num_sales} sales; the others score 0"
         )
+    widest = int((requests.shelf_end - requests.shelf_start).max())
+    if widest > spec.learned_candidates and {"logistic", "boosted"} & scorers.keys():
+        notes.append(
+            f"logistic and boosted weigh {spec.learned_candidates} sales of each shelf: "
+            "those the member knows, then the most popular; the others follow"
+        )
+    missing = [name for name in spec.baselines if name not in scorers]
+    if missing:
+        notes.append(
+            f"not judged: {', '.join(missing)} (logistic and boosted need "
+            "pip install 'noon-recsys[value]')"
+        )
     return tuple(notes)

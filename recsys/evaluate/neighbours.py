@@ -55,19 +55,23 @@ class Together:
         score = np.zeros((rows.stop - rows.start, len(sales)), dtype=np.float32)
         on_shelf = np.flatnonzero(self.place[sales] >= 0)
         if len(on_shelf):
-            weights = self.weights[:, self.place[sales[on_shelf]]]
-            product = self._known(requests, rows) @ weights
-            dense = product.toarray() if sparse.issparse(product) else product
-            score[:, on_shelf] = dense
+            product = self._known(requests, rows) @ self._to(self.place[sales[on_shelf]])
+            score[:, on_shelf] = product.toarray() if sparse.issparse(product) else product
         return score
+
+    def _to(self, place: I64) -> F32 | sparse.csr_array:
+        if isinstance(self.weights, sparse.csr_array):
+            return self.weights[:, place]
+        # places ascend, so a shelf that holds all known sales needs no copy
+        return self.weights if len(place) == len(self.weights) else self.weights.take(place, axis=1)
 
     def _known(self, requests: Requests, rows: slice) -> sparse.csr_array:
         before = past(self.history, requests, rows)
-        place = self.place[before.sale]
-        cells = np.unique(np.stack([before.row[place >= 0], place[place >= 0]], axis=1), axis=0)
+        place, width = self.place[before.sale], self.weights.shape[0]
+        cells = np.unique((before.row * width + place)[place >= 0])
         ones = np.ones(len(cells), dtype=np.float32)
-        shape = (rows.stop - rows.start, self.weights.shape[0])
-        return sparse.csr_array((ones, (cells[:, 0], cells[:, 1])), shape=shape)
+        shape = (rows.stop - rows.start, width)
+        return sparse.csr_array((ones, np.divmod(cells, max(width, 1))), shape=shape)
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,14 @@ class Ahead:
     @property
     def rank(self) -> F64:
         """Place of each target, from 1, F64[t]."""
-        return self.by_key + 1.0
+        place: F64 = np.add(self.by_key, 1, dtype=np.float64)
+        return place
 
     @property
     def halfway(self) -> F64:
         """Count of better sales where ties count half, F64[t]."""
-        return self.by_score.astype(np.float64) + (self.equal - 1) * 0.5
+        better: F64 = np.add(self.by_score, 0.5 * (self.equal - 1), dtype=np.float64)
+        return better
 
 
 def tie_bits(members: I32, sales: I32, seed: int) -> U64:
@@ -100,7 +102,12 @@ def _pooled(all_keys: U64, pool: Bool | None) -> U64:
         return all_keys
     if len(pool) == 1:
         return all_keys[:, pool[0]]
-    return np.where(pool, all_keys, np.uint64(0))
+    # small pools of a wide shelf are packed to the left: sorting is what costs
+    row, column = np.nonzero(pool)
+    count = np.bincount(row, minlength=len(pool))
+    packed = np.zeros((len(pool), max(int(count.max(initial=0)), 1)), dtype=np.uint64)
+    packed[row, np.arange(len(row)) - (np.cumsum(count) - count)[row]] = all_keys[row, column]
+    return packed
 
 
 def _below(ordered: U64, row: I64, key: U64) -> I64:

@@ -62,3 +62,6 @@ class Evaluate(Spec):
     """Sales without engagement that logistic and boosted learn from, per request."""
     learned_requests: Count = 20_000
     """Requests that logistic and boosted learn from, the newest of the towers' block."""
+    learned_candidates: Count = 2_000
+    """Sales of a wider shelf that logistic and boosted weigh for each member: what the member
+    knows, then the most popular; all others come after them."""

@@ -12,6 +12,15 @@ from recsys.runs.settings import takes_any_key, walk
 
 HYDRA_FLAGS = {"--cfg", "-c", "--multirun", "-m", "--shell-completion", "-sc", "job"}
 HYDRA_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.mode"}
+ALSO_CALLED = {
+    "lr": "rate",
+    "learning_rate": "rate",
+    "batch_size": "rows_per_group",
+    "temperature": "tau",
+    "embedding_dim": "dim",
+    "num_epochs": "epochs",
+}
+"""Words of other toolkits for settings of ours."""
 HELP_FLAGS = {"--help", "-h", "help"}
 
 
@@ -41,9 +50,12 @@ def check_words(words: Sequence[str], vocabulary: Vocabulary) -> None:
     known = vocabulary.keys(chosen)
     mistakes = [mistake for word in words if (mistake := mistake_in(word, vocabulary, known))]
     if mistakes:
-        first, *others = mistakes
-        more = [line for other in others for line in ("error: " + other[0], *other[1:])]
-        raise SettingError(first[0], *first[1:], *more)
+        raise together(["\n  ".join(mistake) for mistake in mistakes])
+
+
+def together(texts: Sequence[str]) -> SettingError:
+    """Make one error of several texts, each of which may have lines of its own."""
+    return SettingError("\nerror: ".join(dict.fromkeys(texts)))
 
 
 def chosen_kinds(words: Sequence[str], vocabulary: Vocabulary) -> dict[str, str]:
@@ -119,7 +131,7 @@ def nearest(
 ) -> tuple[str, ...]:
     """Suggest at most three settings: the same last part anywhere, then close spellings."""
     last = key.rpartition(".")[2]
-    same = [path for path in known if path.rpartition(".")[2] == last]
+    same = [p for p in known if p.rpartition(".")[2] in {last, ALSO_CALLED.get(last)}]
     spelled = get_close_matches(key, [*groups, *known], n=3, cutoff=0.6)
     ends = {path.rpartition(".")[2]: path for path in known}
     close_ends = [ends[end] for end in get_close_matches(last, ends, n=2, cutoff=0.7)]

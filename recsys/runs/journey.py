@@ -62,20 +62,20 @@ def embark(spec: Train) -> Generator[Journey, None, None]:
     try:
         yield journey
     except InterruptedRunError as stopped:
-        ended(folder, "interrupted", stopped.signal_code, started)
+        ended(folder, "interrupted", code=stopped.signal_code, since=started)
         raise InterruptedRunError(
             str(stopped),
             f"go on: python train.py resume={folder.shown}",
             signal_code=stopped.signal_code,
         ) from stopped
     except RecsysError as refused:
-        ended(folder, "failed", refused.code, started, error=str(refused))
+        ended(folder, "failed", code=refused.code, since=started, error=str(refused))
         raise
     except BaseException as bug:
         (folder.path / "error.txt").write_text("".join(traceback.format_exception(bug)), "utf-8")
-        ended(folder, "failed", 1, started, error=f"{type(bug).__name__}: {bug}")
+        ended(folder, "failed", code=1, since=started, error=f"{type(bug).__name__}: {bug}")
         raise
-    ended(folder, "done", 0, started)
+    ended(folder, "done", code=0, since=started)
     console.line(f"done in {clock(perf_counter() - started)}")
 
 
@@ -106,12 +106,12 @@ def greet(console: Console, folder: RunFolder, *, resumed: bool) -> None:
         folder.record(status="running")
 
 
-def ended(folder: RunFolder, status: str, code: int, started: float, *, error: str = "") -> None:
+def ended(folder: RunFolder, status: str, *, code: int, since: float, error: str = "") -> None:
     """Record how a run ended."""
     folder.record(
         status=status,
         exit_code=code,
-        seconds=round(perf_counter() - started, 1),
+        seconds=round(perf_counter() - since, 1),
         error=error,
         ended_at=utc_now().isoformat(timespec="seconds"),
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import yaml
@@ -13,16 +12,19 @@ from recsys.domain.arrays import F32
 from recsys.domain.dataset import Dataset
 from recsys.domain.report import Report
 from recsys.domain.requests import Requests
+from recsys.domain.slates import Slates
 from recsys.evaluate.baselines import baselines
 from recsys.evaluate.judge import judge as judge_all
 from recsys.evaluate.learned import learned_baselines
-from recsys.evaluate.material import Material
-from recsys.evaluate.pareto import slates_of, sweep
+from recsys.evaluate.material import DialPoint, EpochRow, Material
+from recsys.evaluate.pareto import DIALS, slates_of, sweep
 from recsys.evaluate.scorer import Scorer
-from recsys.runs.exhibits import data_facts, reach_of, reliability_of, sale_map, stories
-from recsys.runs.journey import Journey
+from recsys.rerank.spec import Pure
+from recsys.runs.exhibits import data_facts, reach_of, reliability_of, sale_map
+from recsys.runs.folder import RunFolder
 from recsys.runs.learn import Learned
 from recsys.runs.spec import Train
+from recsys.runs.stories import stories
 from recsys.world.truth import Truth
 
 
@@ -52,56 +54,78 @@ def oracles(dataset: Dataset, truth: Truth | None) -> dict[str, Scorer]:
     """Return what no log can give, where the world is simulated."""
     if truth is None:
         return {}
-    members, sales = (dataset.members["member"].to_numpy(), dataset.sales["sale"].to_numpy())
+    members, sales = dataset.members["member"].to_numpy(), dataset.sales["sale"].to_numpy()
     return {
         "visible_oracle": Oracle(truth, members, sales, visible=True),
         "oracle": Oracle(truth, members, sales, visible=False),
     }
 
 
-def compare(learned: Learned, spec: Train) -> Report:
+def test_slates(learned: Learned) -> Slates:
+    """Make a slate for each request of the test block."""
+    return slates_of(
+        learned.ranker,
+        learned.task.dataset.shop,
+        learned.task.blocks.test,
+        taste=learned.embedder.scorer(),
+        unit_of=learned.unit,
+    )
+
+
+def compare(learned: Learned, spec: Train, slates: Slates) -> Report:
     """Judge towers, slates, baselines and oracles on the test block."""
-    task, shop = learned.task, learned.task.dataset.shop
-    towers, test = task.blocks.towers, task.blocks.test
-    until = int(towers.at.max()) + 1
-    fitted = baselines(task.dataset, towers, until, spec=spec.evaluate)
-    fitted |= learned_baselines(task.dataset, towers, spec=spec.evaluate)
-    taste = learned.embedder.scorer()
-    scorers = {"taste": taste, **{name: known.scorer for name, known in fitted.items()}}
-    slates = slates_of(learned.ranker, shop, test, taste=taste, unit_of=learned.unit)
+    task, blocks = learned.task, learned.task.blocks
+    fitted = baselines(task.dataset, blocks.towers, task.until, spec=spec.evaluate)
+    fitted |= learned_baselines(task.dataset, blocks.towers, spec=spec.evaluate)
     return judge_all(
         task.dataset,
-        test,
-        scorers | oracles(task.dataset, task.prepared.truth),
+        blocks.test,
+        {"taste": learned.embedder.scorer()}
+        | {name: known.scorer for name, known in fitted.items()}
+        | oracles(task.dataset, task.prepared.truth),
         spec=spec.evaluate,
         slates={"slates": slates},
         seconds={f"fit {name}": known.seconds for name, known in fitted.items()},
     )
 
 
-def judge(learned: Learned, spec: Train, run: Journey, curve: list[Any]) -> Material:
+def dial(learned: Learned, spec: Train) -> tuple[DialPoint, ...] | None:
+    """Sweep the novelty dial through its settings and the one that is published."""
+    if isinstance(spec.rerank, Pure):
+        return None
+    return sweep(
+        learned.ranker,
+        learned.task.dataset.shop,
+        learned.task.blocks.test,
+        taste=learned.embedder.scorer(),
+        unit_of=learned.unit,
+        dials=sorted({*DIALS, spec.rerank.novelty}),
+    )
+
+
+def judge(
+    learned: Learned, spec: Train, folder: RunFolder, *, curve: Sequence[EpochRow]
+) -> Material:
     """Return all that report.html shows of a run."""
-    task = learned.task
-    report = compare(learned, spec)
-    taste, test = learned.embedder.scorer(), task.blocks.test
-    facts: Mapping[str, Any] = run.folder.facts()
+    task, facts = learned.task, folder.facts()
+    slates = test_slates(learned)
     return Material(
-        title=run.path.name,
+        title=folder.path.name,
         made_at=str(facts["started_at"]),
-        report=report,
+        report=compare(learned, spec, slates),
         command=str(facts["command"]),
         curve=curve,
-        dial=sweep(learned.ranker, task.dataset.shop, test, taste=taste, unit_of=learned.unit),
-        dial_now=float(getattr(spec.rerank, "novelty", 0.0)),
-        reach=reach_of(learned),
+        dial=dial(learned, spec),
+        dial_now=0.0 if isinstance(spec.rerank, Pure) else spec.rerank.novelty,
+        reach=reach_of(learned, chunk=spec.campaign.chunk),
         reliability=reliability_of(learned),
-        value_label=learned.ranker.value_label,
-        members=stories(learned),
+        value_label=f"expected {learned.ranker.label}s",
+        members=stories(task.dataset, task.blocks.test, slates),
         facts=data_facts(task.prepared),
         sale_map=sale_map(learned),
-        versions={str(k): str(v) for k, v in facts["versions"].items()},
+        versions={str(name): str(found) for name, found in facts["versions"].items()},
         config=yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-        notes=(*task.prepared.notes, *task.blocks.notes, *learned.notes),
+        notes=(*task.prepared.notes, *task.blocks.notes),
         truth_known=task.prepared.truth is not None,
         task=task.dataset.task,
     )

@@ -10,18 +10,18 @@ import numpy as np
 
 from recsys.data import encode
 from recsys.data.requests import Blocks, blocks
-from recsys.domain.arrays import F32
+from recsys.domain.arrays import F32, I32
 from recsys.domain.artefact import publish
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded
-from recsys.domain.requests import Requests
 from recsys.domain.stop import StopFlag
 from recsys.rerank.ranker import Ranker, fit_ranker
 from recsys.runs.prepare import Prepared
 from recsys.runs.spec import Train
 from recsys.towers import embed
 from recsys.towers.embed import Embedder
-from recsys.towers.fit import EpochRow, TowerJob, fit
+from recsys.towers.fit import fit
+from recsys.towers.job import EpochRow, TowerJob
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Task:
     encoded: Encoded
     encoders: Path
     """The artefact of the fitted encoders."""
+    until: int
+    """UTC us: the end of what the towers, the encoders and the baselines may learn from."""
 
     @property
     def dataset(self) -> Dataset:
@@ -49,16 +51,16 @@ class Learned:
     ranker: Ranker
     checkpoint: Path
 
-    def unit(self, requests: Requests, group: int) -> F32:
-        """Return the unit vectors of a group's shelf, F32[s, unit_dims]."""
-        vectors = self.embedder.sales(requests.shelf(group), int(requests.group_at[group]))
+    def unit(self, sales: I32) -> F32:
+        """Return the unit vectors of sale rows I32[s], F32[s, unit_dims]; they know no time."""
+        vectors = self.embedder.sales(sales, self.task.dataset.watermark)
         return vectors[:, : self.embedder.unit_dims]
 
 
 def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
     """Cut time into blocks and fit the encoders on the towers' block alone (RULINGS 4)."""
     cut = blocks(prepared.dataset, spec.data)
-    until = int(cut.towers.at.max()) + 1
+    until = cut.split.towers.end if cut.split else int(cut.towers.at.max()) + 1
     encoders = encode.fit(prepared.dataset, until, spec.towers.table_bits)
     kept = publish(
         folder / "encoders",
@@ -66,7 +68,7 @@ def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
         lambda draft: encode.save(encoders, draft),
         parents={"dataset": prepared.dataset.fingerprint},
     )
-    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept)
+    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, until)
 
 
 def learn(

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 import recsys
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec
-from recsys.runs.command import HELP_FLAGS, Vocabulary, check_words
+from recsys.runs.command import HELP_FLAGS, Vocabulary, check_words, together
 from recsys.runs.guard import guarded
 from recsys.runs.help import help_text
 from recsys.runs.settings import kind_of, variants, walk
@@ -156,9 +156,7 @@ def from_plain(plain: Any, spec: type[S]) -> S:
     try:
         return spec.model_validate(plain)
     except ValidationError as refused:
-        texts = [sentence(error, plain, spec) for error in refused.errors()]
-        first, *others = dict.fromkeys(texts)
-        raise SettingError(first, *(f"error: {text}" for text in others)) from None
+        raise together([sentence(error, plain, spec) for error in refused.errors()]) from None
 
 
 def sentence(error: Any, plain: Any, spec: type[Spec]) -> str:

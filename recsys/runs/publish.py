@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from recsys.domain.artefact import point, retain
+from recsys.domain.artefact import retain
 from recsys.domain.dataset import Dataset
 from recsys.domain.manifest import read_manifest
 from recsys.retrieval.index import build
@@ -20,12 +21,13 @@ def publish(learned: Learned, spec: Train) -> Path:
     """Embed all members and sales as of the end of the data, index them, publish, point CURRENT."""
     dataset, embedder = learned.task.dataset, learned.embedder
     at = dataset.watermark
-    sales = embedder.embeddings_sales(at)
+    everyone = np.arange(dataset.num_members, dtype=np.int64)
+    sales = embedder.embeddings_sales(np.arange(dataset.num_sales, dtype=np.int64), at)
     parts = BundleParts(
         name=dataset.name,
         zone=dataset.zone,
         shop=dataset.shop,
-        members=embedder.embeddings_members(at),
+        members=embedder.embeddings_members(everyone, at),
         personalise=dataset.members["consent_personalise"].to_numpy(),
         sales=sales,
         info=info(dataset),
@@ -43,13 +45,12 @@ def publish(learned: Learned, spec: Train) -> Path:
     )
     root = Path(spec.bundles_dir)
     folder = publish_bundle(parts, root)
-    point(root, folder.name)
     retain(root)
     return folder
 
 
 def info(dataset: Dataset) -> pl.DataFrame:
-    """Return what people read of a sale, a row each, with nulls where the shop has no such column."""
+    """Return what people read of a sale, a row each; null where the shop has no such column."""
     category = dataset.schema.category
     known = dataset.sales
     if category is not None and category != "category":

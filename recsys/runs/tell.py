@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
 
 from recsys.domain.report import Estimate, Report
+from recsys.evaluate.material import EpochRow as Shown
 from recsys.evaluate.scorer import ORACLES, OURS
 from recsys.runs.console import Console, clock
 from recsys.runs.learn import Learned, Task
 from recsys.runs.prepare import Prepared
+from recsys.towers.job import EpochRow
 
 TABLE = ("ndcg_at_10", "recall_at_10", "mrr")
 """Metrics of the table on screen; all others are in the report."""
@@ -26,15 +28,21 @@ def day(at: int) -> str:
     return f"{instant(at):%d %b %Y}".lstrip("0")
 
 
+def short(at: int) -> str:
+    """Write a UTC instant as a day without its year."""
+    return f"{instant(at):%d %b}".lstrip("0")
+
+
 def data(console: Console, prepared: Prepared) -> None:
     """Say what was read, kept and set aside."""
     dataset, checked = prepared.dataset, prepared.checked
-    known = ", truth known" if prepared.truth is not None else ""
+    known = prepared.truth is not None
     events = dataset.events
     first, last = (int(events.at.min()), int(events.at.max())) if len(events) else (0, 0)
     console.fact(
         "data",
-        f"{dataset.name} ({'simulated' if known else 'logged'}{known}), {day(first)} to {day(last)}",
+        f"{dataset.name}{' (simulated, truth known)' if known else ''}, {day(first)} to "
+        f"{day(last)}",
         f"{dataset.num_members:,} members, {dataset.num_sales:,} sales, {len(events):,} events",
     )
     aside = {
@@ -71,19 +79,41 @@ def task(console: Console, posed: Task) -> None:
     )
 
 
-def epoch_header(console: Console) -> None:
-    """Print the head of the epoch table."""
-    console.line()
-    console.line(" epoch     loss   val/ndcg_at_10   val/recall_at_10   requests/s    time")
+class Curve:
+    """Prints one line an epoch, keeps it in metrics.csv and for the report."""
 
-
-def epoch(console: Console, row: Any) -> None:
-    """Print one line for one epoch."""
-    best = "best" if row.best else "    "
-    console.line(
-        f" {row.epoch:>5}  {row.loss:>7.4f}      {row.ndcg_at_10:>6.4f} {best}"
-        f"            {row.recall_at_10:>6.4f}   {row.requests_per_second:>10,.0f}  {clock(row.seconds):>6}"
+    HEADER = (
+        "epoch,loss,val/ndcg_at_10,val/recall_at_10,val/day0_ndcg_at_10,requests_per_second,tau"
     )
+
+    def __init__(self, console: Console, file: Path) -> None:
+        """Print the head of the table."""
+        self.console, self.file = console, file
+        self.rows: list[Shown] = []
+        console.line()
+        console.line(" epoch    loss   val/ndcg_at_10   val/recall_at_10   requests/s    time")
+
+    def __call__(self, row: EpochRow) -> None:
+        """Print and keep one epoch."""
+        best = "best" if row.best else "    "
+        self.console.line(
+            f" {row.epoch:>5}  {row.loss:>6.3f}    {row.ndcg_at_10:>7.4f} {best}"
+            f"           {row.recall_at_10:>6.4f}   {row.requests_per_second:>10,.0f}"
+            f"  {clock(row.seconds):>6}"
+        )
+        if row.warning:
+            self.console.line(f"         {row.warning}")
+        earlier = [replace(shown, best=False) if row.best else shown for shown in self.rows]
+        shown = Shown(row.epoch, row.loss, row.ndcg_at_10, row.recall_at_10, row.best)
+        self.rows = [*earlier, shown]
+        fresh = not self.file.exists()
+        with self.file.open("a", encoding="utf-8") as metrics:
+            if fresh:
+                metrics.write(f"{self.HEADER}\n")
+            metrics.write(
+                f"{row.epoch},{row.loss:.6f},{row.ndcg_at_10:.6f},{row.recall_at_10:.6f},"
+                f"{row.day0_ndcg_at_10:.6f},{row.requests_per_second:.0f},{row.tau:.4f}\n"
+            )
 
 
 def results(console: Console, report: Report, learned: Learned) -> None:
@@ -102,8 +132,6 @@ def results(console: Console, report: Report, learned: Learned) -> None:
         figures = report.scorers[name].get(where or "all", {})
         rows.append([label(name), *(cell(figures.get(m)) for m in metrics)])
     console.table(rows)
-    for name, seconds in sorted(report.seconds.items()):
-        console.line(f"  {name}: {seconds:.1f} s") if name == "judging" else None
 
 
 def ranked(report: Report, where: str, metric: str) -> list[str]:
@@ -129,8 +157,3 @@ def cell(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
     return f"{estimate.value:.4f} ± {(estimate.high - estimate.low) / 2:.4f}"
-
-
-def versions_line(facts: Mapping[str, Any]) -> str:
-    """Write the versions that decide results in one line."""
-    return ", ".join(f"{name} {value}" for name, value in facts.items())

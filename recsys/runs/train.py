@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 
 from recsys.domain.stop import StopFlag
@@ -12,7 +11,7 @@ from recsys.evaluate.gate import met
 from recsys.runs import tell
 from recsys.runs.journey import Journey, embark, plan
 from recsys.runs.judge import judge
-from recsys.runs.learn import learn, pose
+from recsys.runs.learn import Learned, learn, pose
 from recsys.runs.prepare import prepare
 from recsys.runs.publish import publish
 from recsys.runs.spec import Train
@@ -35,18 +34,22 @@ def train(spec: Train) -> None:
         run.on_data(prepared.dataset.fingerprint)
         task = pose(prepared, spec, run.path)
         tell.task(run.console, task)
-        tell.epoch_header(run.console)
-        learned = learn(task, spec, run.path, stop=stop, on_epoch=partial(tell.epoch, run.console))
-        judged = judge(learned, spec, run)
+        curve = tell.Curve(run.console, run.path / "metrics.csv")
+        learned = learn(task, spec, run.path, stop=stop, on_epoch=curve)
+        judged = judge(learned, spec, run.folder, curve=curve.rows)
         page.write(judged, run.path)
         tell.results(run.console, judged.report, learned)
         met(judged.report, spec.evaluate.require)
-        last_lines(run, publish(learned, spec))
+        last_lines(run, learned, publish(learned, spec))
 
 
-def last_lines(run: Journey, bundle: Path) -> None:
+def last_lines(run: Journey, learned: Learned, bundle: Path) -> None:
     """Say what was made and what to type next."""
-    run.folder.record(bundle=bundle.name)
+    run.folder.record(
+        bundle=bundle.name,
+        checkpoint=learned.checkpoint.name,
+        encoders=learned.task.encoders.name,
+    )
     console = run.console
     console.line()
     console.line(f"  report   {run.folder.shown}/report.html")

@@ -18,6 +18,7 @@ from recsys.serve.answers import MAX_PLACES, Answer, Ask, AskMany, AskSimilar
 from recsys.serve.limits import BODY, REQUEST_ID, Front, RefusedError
 from recsys.serve.live import Live
 from recsys.serve.metrics import Facts, Metrics
+from recsys.serve.openapi import document
 from recsys.serve.page import Page
 from recsys.serve.recommender import Recommender, iso
 from recsys.serve.spec import Serve
@@ -42,6 +43,7 @@ def app(live: Live[Recommender], spec: Serve) -> FastAPI:
         "/livez": (service.livez, ["GET"]),
         "/readyz": (service.readyz, ["GET"]),
         "/metrics": (service.metrics_text, ["GET"]),
+        "/openapi.json": (service.openapi, ["GET"]),
         "/": (service.page, ["GET"]),
     }
     made = FastAPI(title="recsys", openapi_url=None, docs_url=None, redoc_url=None)
@@ -124,6 +126,9 @@ class _Service:
 
     async def metrics_text(self, _request: Request) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def openapi(self, _request: Request) -> Response:
+        return Response(msgspec.json.encode(document()), media_type="application/json")
 
     async def page(self, request: Request) -> Response:
         member = request.query_params.get("member", "")[:256]

@@ -1,0 +1,154 @@
+"""What is known of a member and a sale at the moment of a decision, and where each number is from.
+
+All of it is as of the request: events strictly before it, sales as they stood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from recsys.domain.arrays import F32, I64, NONE
+from recsys.domain.events import DAY, KIND_WEIGHTS, Kind
+from recsys.domain.requests import Requests
+from recsys.rerank.desk import Desk
+from recsys.rerank.novelty import newness
+from recsys.rerank.trail import Grid, Trail
+
+PROVENANCE = {
+    "taste": "inner product of the towers' vectors",
+    "brand_bought": "log(1 + purchases of the brand), halved every 60 days",
+    "brand_engaged": "log(1 + weighted engagements with the brand), halved every 60 days",
+    "category_engaged": "log(1 + weighted engagements with the category), halved every 60 days",
+    "own_engaged": "log(1 + weighted engagements with this very sale)",
+    "own_bought": "log(1 + purchases of this very sale)",
+    "price_gap": "distance of log price to the median of what the member engaged with",
+    "new": "1 - 2^(-days since the brand was last bought / 180), 1 if never",
+    "curated": "picked by an editor at that moment",
+    "age": "log(1 + days since the sale opened)",
+    "popularity": "log(1 + engagements of all members with the sale so far)",
+    "popularity_day": "log(1 + engagements of all members within 24 hours)",
+    "brand_popularity": "log(1 + engagements of all members with the brand so far)",
+    "activity": "log(1 + the member's engagements of the last 28 days)",
+    "recency": "log(1 + days since the member's last engagement)",
+}
+"""Signal -> what it measures; the order is that of the last axis."""
+NAMES = tuple(PROVENANCE)
+HALF_LIFE_DAYS = 60.0
+NEW_HALF_LIFE_DAYS = 180.0
+LONG_AGO_DAYS = 365.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """n requests of one group before c sales of its shelf each."""
+
+    desk: Desk
+    requests: Requests
+    rows: slice
+    sales: I64
+    """Sale rows, I64[1, c] where all see the same, else I64[n, c]."""
+    curated: np.ndarray
+    """Bool of the shape of `sales`."""
+
+    @cached_property
+    def trail(self) -> Trail:
+        """The members' pasts."""
+        return Trail.of(self.desk.shop.history, self.requests, self.rows)
+
+    @cached_property
+    def own(self) -> Grid:
+        """Look-up by sale."""
+        return Grid.of(self.sales, self.trail.num)
+
+    @cached_property
+    def maker(self) -> Grid:
+        """Look-up by brand."""
+        return Grid.of(self.desk.maker[self.sales], self.trail.num)
+
+    @cached_property
+    def last_bought(self) -> I64:
+        """Last event in which the member bought the brand, I64[n, c], or NONE."""
+        trail = self.trail
+        bought = trail.kind == Kind.PURCHASE
+        keys = self.desk.maker[trail.sale[bought]]
+        return self.maker.latest(trail.row[bought], keys, trail.event[bought])
+
+    @cached_property
+    def days_since_bought(self) -> F32:
+        """Days since the brand was last bought, F32[n, c]; inf = never."""
+        at = self.requests.at[self.rows][:, None]
+        when = self.desk.shop.history.at[np.maximum(self.last_bought, 0)]
+        days = ((at - when) / DAY).astype(np.float32)
+        return np.where(self.last_bought == NONE, np.float32(np.inf), days)
+
+
+def signals(question: Question, taste: F32 | None) -> F32:
+    """Return all signals of NAMES, F32[n, c, len(NAMES)]; taste F32[n, c] is 0 where not given."""
+    n, c = question.trail.num, question.sales.shape[1]
+    values = np.zeros((n, c, len(NAMES)), dtype=np.float32)
+    found = _personal(question) | _of_the_sale(question)
+    if taste is not None:
+        found["taste"] = taste
+    for name, value in found.items():
+        values[:, :, NAMES.index(name)] = value
+    return values
+
+
+def _personal(question: Question) -> dict[str, F32]:
+    trail, desk = question.trail, question.desk
+    decay = np.exp2(-trail.days / np.float32(HALF_LIFE_DAYS)).astype(np.float32)
+    weight = KIND_WEIGHTS[trail.kind]
+    bought = (trail.kind == Kind.PURCHASE).astype(np.float32)
+    maker, category = desk.maker[trail.sale], desk.category[trail.sale]
+    grouped = Grid.of(desk.category[question.sales], trail.num)
+    by_category = grouped.sums(trail.row, category, weight * decay * (category != NONE))
+    recent = trail.days < 28
+    latest = np.full(trail.num, LONG_AGO_DAYS, dtype=np.float32)
+    np.minimum.at(latest, trail.row, trail.days)
+    activity = np.bincount(trail.row[recent], minlength=trail.num)
+    return {
+        "brand_bought": np.log1p(question.maker.sums(trail.row, maker, bought * decay)),
+        "brand_engaged": np.log1p(question.maker.sums(trail.row, maker, weight * decay)),
+        "category_engaged": np.log1p(by_category),
+        "own_engaged": np.log1p(question.own.sums(trail.row, trail.sale, weight)),
+        "own_bought": np.log1p(question.own.sums(trail.row, trail.sale, bought)),
+        "price_gap": _price_gap(question),
+        "new": newness(question.days_since_bought, soft=True, half_life_days=NEW_HALF_LIFE_DAYS),
+        "activity": np.log1p(activity.astype(np.float32))[:, None],
+        "recency": np.log1p(latest)[:, None],
+    }
+
+
+def _price_gap(question: Question) -> F32:
+    """Return |log price - the member's median log price|; 0 where either is unknown."""
+    trail, prices = question.trail, question.desk.log_price
+    known = ~np.isnan(prices[trail.sale])
+    row, price = trail.row[known], prices[trail.sale[known]]
+    order = np.lexsort((price, row))
+    counts = np.bincount(row, minlength=trail.num)
+    middle = np.cumsum(counts) - counts + np.maximum(counts - 1, 0) // 2
+    median = np.full(trail.num, np.nan, dtype=np.float32)
+    some = counts > 0
+    median[some] = price[order][middle[some]]
+    gap = np.abs(prices[question.sales] - median[:, None])
+    return np.nan_to_num(gap, nan=0.0).astype(np.float32)
+
+
+def _of_the_sale(question: Question) -> dict[str, F32]:
+    desk, sales = question.desk, question.sales
+    at = question.requests.at[question.rows][:, None]
+    if len(sales) == 1 and (at == at[:1]).all():
+        at = at[:1]
+    age = np.maximum(at - desk.shop.opens_at[sales], 0) / DAY
+    wide = np.broadcast_to(sales, np.broadcast_shapes(sales.shape, at.shape)).astype(np.int32)
+    makers = desk.maker[wide].astype(np.int32)
+    return {
+        "curated": question.curated.astype(np.float32),
+        "age": np.log1p(age).astype(np.float32),
+        "popularity": np.log1p(desk.popularity.counts(wide, at)),
+        "popularity_day": np.log1p(desk.popularity.counts(wide, at, DAY)),
+        "brand_popularity": np.log1p(desk.maker_popularity.counts(makers, at)),
+    }

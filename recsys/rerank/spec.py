@@ -1,0 +1,90 @@
+"""How a slate is made of what a member likes, what is new to them and what an editor picked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, assert_never
+
+from pydantic import Field
+
+from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Spec
+from recsys.rerank.diversity import Mmr, TopK
+
+Diversity = Annotated[TopK | Mmr, Field(discriminator="kind")]
+"""What variety is worth, chosen by `kind`."""
+
+
+class Slate(Spec):
+    """What every kind of slate shares."""
+
+    slots: Annotated[int, Field(ge=1, le=100)] = 6
+    """Sales on a slate."""
+    value: Literal["auto", "logistic", "boosted"] = "auto"
+    """Model of the chance of a purchase. auto takes boosted trees above 5,000 purchases, and only
+    if their calibrated log-loss wins by more than two standard errors."""
+    candidates: Annotated[int, Field(ge=10)] = 200
+    """On longer shelves only so many sales are valued for a member: those curated, those the
+    member knows, then the highest taste."""
+
+
+class Mixed(Slate):
+    """Settings of slates that are more than the most valuable sales."""
+
+    novelty: NonNegative = 0.7
+    """The dial: a sale new to the member counts as if it were worth (1 + novelty) times as much.
+    0 ranks by value alone."""
+    newness: Literal["soft", "strict"] = "soft"
+    """soft: a brand becomes new again with time; strict: new until the first purchase."""
+    half_life_days: Positive = 180.0
+    """Soft newness: days after which a brand bought once is half new again."""
+    curated_boost: Annotated[float, Field(ge=0.25, le=4.0)] = 1.25
+    """What an editor's pick multiplies a sale's value by."""
+    diversity: Diversity = Mmr()
+    """What variety is worth beside value."""
+    max_per_brand: CountOrNone = 1
+    """Sales of one brand on a slate; 0 = any number."""
+    temperature: NonNegative = 0.0
+    """0 takes the best; above, sales are drawn by softmax of gain over this many standard
+    deviations of the member's values, and the log propensity says how likely each was."""
+
+
+class Pure(Slate):
+    """The sales of highest expected value, nothing else."""
+
+    kind: Literal["pure"] = "pure"
+
+
+class Blend(Mixed):
+    """Value, novelty to the member, editors' picks and variety in one utility."""
+
+    kind: Literal["blend"] = "blend"
+
+
+class Spaced(Mixed):
+    """A blend whose neighbours differ: sales of one category stand apart where the shelf allows."""
+
+    kind: Literal["spaced"] = "spaced"
+    apart: Count = 3
+    """Sales of one category are at least so many slots apart; 1 = may be neighbours."""
+
+
+Rerank = Annotated[Pure | Blend | Spaced, Field(discriminator="kind")]
+"""How slates are made, chosen by `kind`."""
+
+
+def plan_of(spec: Rerank) -> Blend | Spaced:
+    """Return the settings as a mix: pure is a blend with every dial at zero."""
+    match spec:
+        case Pure():
+            return Blend(
+                slots=spec.slots,
+                value=spec.value,
+                candidates=spec.candidates,
+                novelty=0.0,
+                curated_boost=1.0,
+                diversity=TopK(),
+                max_per_brand=0,
+            )
+        case Blend() | Spaced():
+            return spec
+        case _:
+            assert_never(spec)

@@ -1,0 +1,117 @@
+"""What members did before their requests, looked up sale by sale of a shelf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.domain.arrays import F32, F64, I64, NONE, U8, Bool
+from recsys.domain.events import DAY, Events
+from recsys.domain.requests import Requests
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The e earlier engagements of n requests, ascending by (row, time)."""
+
+    num: int
+    row: I64
+    """Which of the n requests, I64[e]."""
+    event: I64
+    """Position in the shop's history, I64[e]."""
+    sale: I64
+    """I64[e]."""
+    kind: U8
+    days: F32
+    """Age at the request in days, F32[e]."""
+
+    @classmethod
+    def of(cls, history: Events, requests: Requests, rows: slice) -> Trail:
+        """Gather the engagements strictly before each request of `rows`."""
+        start = history.member_ptr[requests.member[rows]]
+        count = requests.history_end[rows] - start
+        row = np.repeat(np.arange(len(count)), count)
+        event = np.arange(len(row)) + (start - (np.cumsum(count) - count))[row]
+        age = requests.at[rows][row] - history.at[event]
+        return cls(
+            num=len(count),
+            row=row,
+            event=event,
+            sale=history.sale[event].astype(np.int64),
+            kind=history.kind[event],
+            days=(age / DAY).astype(np.float32),
+        )
+
+    @cached_property
+    def counts(self) -> I64:
+        """Engagements of each request, I64[n]."""
+        return np.bincount(self.row, minlength=self.num)
+
+    @cached_property
+    def ends(self) -> I64:
+        """Where each request's engagements end, I64[n]."""
+        return np.cumsum(self.counts)
+
+    def latest_sales(self, num: int) -> I64:
+        """Return the last `num` sales engaged with, newest first, I64[n, num], padded with NONE."""
+        if not len(self.row):
+            return np.full((self.num, num), NONE, dtype=np.int64)
+        back = np.arange(num)
+        places = self.ends[:, None] - 1 - back
+        known = back < self.counts[:, None]
+        return np.where(known, self.sale[np.maximum(places, 0)], NONE)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sums and latest events by (request, key of a sale), read back for each sale in question.
+
+    A key is the sale itself, its brand or its category; only keys in question take room.
+    """
+
+    keys: I64
+    """Distinct keys in question, ascending."""
+    of_cell: I64
+    """Which of them each cell has, I64[1, c] or I64[n, c]."""
+    num: int
+
+    @classmethod
+    def of(cls, cells: I64, num: int) -> Grid:
+        """Make room for the keys of cells I64[1, c] (one shelf for all) or I64[n, c]."""
+        keys, inverse = np.unique(cells, return_inverse=True)
+        return cls(keys=keys, of_cell=inverse.reshape(cells.shape), num=num)
+
+    def _places(self, row: I64, key: I64) -> tuple[I64, Bool]:
+        place = np.minimum(np.searchsorted(self.keys, key), max(0, len(self.keys) - 1))
+        asked = self.keys[place] == key if len(self.keys) else np.zeros(len(key), dtype=np.bool_)
+        return row * len(self.keys) + place, asked
+
+    def sums(self, row: I64, key: I64, weight: F64 | F32) -> F32:
+        """Add weights of events at (row, key); return them at each cell, F32[n, c]."""
+        place, asked = self._places(row, key)
+        size = self.num * len(self.keys)
+        table = np.bincount(place[asked], weights=weight[asked], minlength=size)
+        return self._spread(table.astype(np.float32))
+
+    def latest(self, row: I64, key: I64, event: I64) -> I64:
+        """Return the last event at (row, key) for each cell, I64[n, c], or NONE.
+
+        Events ascend by time inside each row.
+        """
+        place, asked = self._places(row, key)
+        table = np.full(self.num * len(self.keys), NONE, dtype=np.int64)
+        # later assignments win, so each place keeps its newest event
+        table[place[asked]] = event[asked]
+        return self._spread(table)
+
+    def _spread(self, table: NDArray[T]) -> NDArray[T]:
+        square = table.reshape(self.num, len(self.keys))
+        if len(self.of_cell) == 1:
+            return square[:, self.of_cell[0]]
+        return np.take_along_axis(square, self.of_cell, axis=1)

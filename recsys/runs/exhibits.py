@@ -1,0 +1,137 @@
+"""What a report shows besides figures: data facts, reach, reliability, a map, six members."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from recsys.campaign.audience import Audience, reach, slates_for_all
+from recsys.domain.arrays import F32, I32, I64, NONE, Bool
+from recsys.domain.dataset import Dataset
+from recsys.domain.events import DAY, Kind
+from recsys.domain.requests import Requests
+from recsys.evaluate.material import DataFacts, Reach, SaleMap
+from recsys.evaluate.reliability import Reliability, reliability
+from recsys.runs.learn import Learned
+from recsys.runs.prepare import Prepared
+from recsys.runs.tell import instant
+
+MOST_CELLS = 2_000_000
+"""Pairs of request and sale behind the reliability bins, at most."""
+MAPPED = 3_000
+"""Sales on the map, the newest."""
+
+
+def data_facts(prepared: Prepared) -> DataFacts:
+    """Return rows kept and set aside, and the time they span."""
+    dataset, checked = prepared.dataset, prepared.checked
+    at = dataset.events.at
+    first, last = (int(at.min()), int(at.max())) if len(at) else (dataset.watermark,) * 2
+    return DataFacts(
+        name=dataset.name,
+        first=f"{instant(first):%d %b %Y %H:%M} UTC",
+        last=f"{instant(last):%d %b %Y %H:%M} UTC",
+        rows=checked.rows_kept,
+        set_aside={
+            f"{table}: {reason}": rows
+            for table, reasons in checked.counts.items()
+            for reason, rows in reasons.items()
+            if rows
+        },
+        notes=prepared.notes,
+    )
+
+
+def audience_of(learned: Learned) -> Audience:
+    """Return all members who consent, before the newest shelf."""
+    dataset = learned.task.dataset
+    at = dataset.watermark
+    vectors = learned.embedder.sales(dataset.shelf(at).sales, at)
+
+    def taste_of(members: I32) -> F32:
+        return learned.embedder.members(members, at) @ vectors.T
+
+    consent = dataset.members["consent_personalise"].to_numpy()
+    return Audience(
+        shop=dataset.shop,
+        at=at,
+        members=np.flatnonzero(consent).astype(np.int32),
+        taste_of=taste_of,
+        unit=vectors[:, : learned.embedder.unit_dims],
+    )
+
+
+def reach_of(learned: Learned, *, chunk: int) -> Reach:
+    """Make everybody's slate for the newest shelf and count who has each sale on it."""
+    dataset, audience = learned.task.dataset, audience_of(learned)
+    shown = np.zeros(dataset.num_sales, dtype=np.int64)
+    for slates in slates_for_all(learned.ranker, audience, chunk=chunk):
+        shown += reach(slates, dataset.num_sales)
+    shelf = dataset.shelf(audience.at)
+    known = dataset.opens_at < audience.at - DAY
+    seen_before = np.isin(dataset.brand, dataset.brand[known]) | (dataset.brand == NONE)
+    return Reach(
+        at=f"{instant(audience.at):%d %b %Y %H:%M} UTC",
+        members=len(audience.members),
+        shown=shown[shelf.sales],
+        titles=texts(dataset, "title", shelf.sales),
+        brands=texts(dataset, "brand", shelf.sales),
+        curated=shelf.curated,
+        new=~seen_before[shelf.sales],
+    )
+
+
+def texts(dataset: Dataset, column: str, rows: I32 | I64) -> list[str]:
+    """Return a text column of some sales; the sale's id stands in for a missing title."""
+    if column not in dataset.sales.columns:
+        column = "sale" if column == "title" else "brand"
+    wanted = pl.coalesce(pl.col(column).cast(pl.String), pl.col("sale"))
+    known = dataset.sales.select(wanted if column != "brand" else pl.col("brand").fill_null(""))
+    found: list[str] = known.to_series().gather(rows).to_list()
+    return found
+
+
+def reliability_of(learned: Learned) -> Reliability:
+    """Set calibrated values of test requests against what happened, whole shelves."""
+    test, shop = learned.task.blocks.test, learned.task.dataset.shop
+    taste = learned.embedder.scorer()
+    values, outcomes, cells = [], [], 0
+    for group in range(test.num_groups):
+        rows = test.rows(group)
+        width = max(len(test.shelf(group)), 1)
+        rows = slice(rows.start, min(rows.stop, rows.start + max(1, MOST_CELLS // 4 // width)))
+        if rows.stop == rows.start or cells > MOST_CELLS:
+            continue
+        value = learned.ranker.value(shop, test, rows, taste=taste(test, rows))
+        happened = outcome(test, rows, purchases=learned.ranker.label == "purchase")
+        known = np.isfinite(value)
+        values.append(value[known])
+        outcomes.append(happened[known])
+        cells += value.size
+    return reliability(np.concatenate(values), np.concatenate(outcomes))
+
+
+def outcome(requests: Requests, rows: slice, *, purchases: bool) -> Bool:
+    """Return which sales of the shelf each request ended with, Bool[n, s]."""
+    group = int(requests.group[rows.start])
+    shelf = requests.shelf(group)
+    ptr = requests.target_ptr[rows.start : rows.stop + 1]
+    cells = slice(int(ptr[0]), int(ptr[-1]))
+    row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
+    order = np.argsort(shelf, kind="stable")
+    column = order[np.searchsorted(shelf, requests.target_sale[cells], sorter=order)]
+    counts = (requests.target_kind[cells] == Kind.PURCHASE) | (not purchases)
+    happened = np.zeros((len(ptr) - 1, len(shelf)), dtype=np.bool_)
+    happened[row[counts], column[counts]] = True
+    return happened
+
+
+def sale_map(learned: Learned) -> SaleMap:
+    """Return the newest sales in two dimensions, those on the shelf marked."""
+    dataset, embedder = learned.task.dataset, learned.embedder
+    rows = np.arange(max(0, dataset.num_sales - MAPPED), dataset.num_sales)
+    unit = embedder.sales(rows, dataset.watermark)[:, : embedder.unit_dims]
+    on_shelf = np.isin(rows, dataset.shelf(dataset.watermark).sales)
+    column = dataset.schema.category
+    groups = texts(dataset, column, rows) if column else [""] * len(rows)
+    return SaleMap.of(unit, groups, titles=texts(dataset, "title", rows), on_shelf=on_shelf)

@@ -1,0 +1,60 @@
+"""Open a bundle and answer from it; what a person sees while the service starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from recsys.domain.artefact import current
+from recsys.runs.console import Console
+from recsys.runs.spec import Serving
+from recsys.runs.tell import instant
+from recsys.serve.bundle import Bundle, open_bundle
+from recsys.serve.run import Listening
+from recsys.serve.run import serve as listen
+
+
+def serve(spec: Serving) -> None:
+    """Listen until told to stop; a dry run opens the bundle, says what it is, and ends.
+
+    Raises:
+        ArtefactError: no bundle, or none that can be used.
+        PortTakenError: another process listens there.
+    """
+    console = Console()
+    if spec.dry_run:
+        introduce(console, open_bundle(folder_of(spec.serve.bundle, spec.serve.bundles_dir)))
+        console.line("dry run: nothing listens")
+        return
+
+    def ready(listening: Listening) -> None:
+        introduce(console, listening.bundle)
+        console.fact("page", listening.url)
+        console.fact("API", f"{listening.url}/v1/recommend   POST; all routes: /openapi.json")
+        console.fact("metrics", f"{listening.url}/metrics")
+        console.line(f"  ready in {listening.seconds:.1f} s; Ctrl-C stops")
+
+    listen(spec.serve, ready=ready)
+
+
+def folder_of(bundle: str, bundles_dir: str) -> Path:
+    """Return a bundle's folder by name, or the one CURRENT names.
+
+    Raises:
+        MissingArtefactError: there is none.
+    """
+    root = Path(bundles_dir)
+    return current(root) if bundle == "CURRENT" else root / bundle
+
+
+def introduce(console: Console, bundle: Bundle) -> None:
+    """Say which bundle answers, and for which instant if it is of a shop of the past."""
+    parts = bundle.parts
+    console.line(f"serving {os.path.relpath(bundle.folder)}   made {bundle.manifest.made_at[:16]}")
+    console.fact(
+        "shop",
+        f"{parts.name}: {parts.shop.num_members:,} members, {parts.shop.num_sales:,} sales",
+    )
+    if parts.of_the_past:
+        at = f"{instant(parts.decided_at):%d %b %Y %H:%M} UTC"
+        console.fact("clock", f"stands at {at}: a shop of the past (serve.at=TIME sets another)")
