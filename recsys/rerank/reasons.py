@@ -121,6 +121,12 @@ def _of_appeal(question: Question, won: Won, kernel: F32 | None) -> tuple[U8, I6
     return reason, evidence
 
 
+def _on_wait_list(question: Question) -> I64:
+    trail = question.trail
+    waiting = trail.kind == Kind.WAIT_LIST
+    return question.own.latest(trail.row[waiting], trail.sale[waiting], trail.event[waiting])
+
+
 def _sale(sales: np.ndarray, event: I64) -> I64:
     return np.where(event == NONE, NONE, sales[np.maximum(event, 0)]).astype(np.int64)
 

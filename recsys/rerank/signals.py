@@ -134,7 +134,8 @@ def _price_gap(question: Question) -> F32:
     some = counts > 0
     median[some] = price[order][middle[some]]
     gap = np.abs(prices[question.sales] - median[:, None])
-    return np.nan_to_num(gap, nan=0.0).astype(np.float32)
+    known_gap: F32 = np.nan_to_num(gap, nan=0.0).astype(np.float32)
+    return known_gap
 
 
 def _of_the_sale(question: Question) -> dict[str, F32]:

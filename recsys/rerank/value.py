@@ -83,7 +83,7 @@ class Boosted:
 
 
 def fit_logistic(x: F32, y: Bool) -> Logistic:
-    """Fit log-odds to signals F32[R, F] and outcomes Bool[R], with a ridge of 1 on scaled signals."""
+    """Fit log-odds to signals F32[R, F], outcomes Bool[R]; a ridge of 1 on scaled signals."""
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 
 from recsys.campaign.audience import Audience, reach, slates_for_all
-from recsys.domain.arrays import F32, I32, I64, NONE, Bool
+from recsys.domain.arrays import F32, I32, I64, NONE
 from recsys.domain.dataset import Dataset
-from recsys.domain.events import DAY, Kind
-from recsys.domain.requests import Requests
+from recsys.domain.events import DAY
 from recsys.evaluate.material import DataFacts, Reach, SaleMap
 from recsys.evaluate.reliability import Reliability, reliability
+from recsys.rerank.fit import outcomes
 from recsys.runs.learn import Learned
 from recsys.runs.prepare import Prepared
 from recsys.runs.tell import instant
@@ -95,7 +95,7 @@ def reliability_of(learned: Learned) -> Reliability:
     """Set calibrated values of test requests against what happened, whole shelves."""
     test, shop = learned.task.blocks.test, learned.task.dataset.shop
     taste = learned.embedder.scorer()
-    values, outcomes, cells = [], [], 0
+    values, happenings, cells = [], [], 0
     for group in range(test.num_groups):
         rows = test.rows(group)
         width = max(len(test.shelf(group)), 1)
@@ -103,27 +103,12 @@ def reliability_of(learned: Learned) -> Reliability:
         if rows.stop == rows.start or cells > MOST_CELLS:
             continue
         value = learned.ranker.value(shop, test, rows, taste=taste(test, rows))
-        happened = outcome(test, rows, purchases=learned.ranker.label == "purchase")
+        happened = outcomes(test, rows, purchases=learned.ranker.label == "purchase")
         known = np.isfinite(value)
         values.append(value[known])
-        outcomes.append(happened[known])
+        happenings.append(happened[known])
         cells += value.size
-    return reliability(np.concatenate(values), np.concatenate(outcomes))
-
-
-def outcome(requests: Requests, rows: slice, *, purchases: bool) -> Bool:
-    """Return which sales of the shelf each request ended with, Bool[n, s]."""
-    group = int(requests.group[rows.start])
-    shelf = requests.shelf(group)
-    ptr = requests.target_ptr[rows.start : rows.stop + 1]
-    cells = slice(int(ptr[0]), int(ptr[-1]))
-    row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
-    order = np.argsort(shelf, kind="stable")
-    column = order[np.searchsorted(shelf, requests.target_sale[cells], sorter=order)]
-    counts = (requests.target_kind[cells] == Kind.PURCHASE) | (not purchases)
-    happened = np.zeros((len(ptr) - 1, len(shelf)), dtype=np.bool_)
-    happened[row[counts], column[counts]] = True
-    return happened
+    return reliability(np.concatenate(values), np.concatenate(happenings))
 
 
 def sale_map(learned: Learned) -> SaleMap:

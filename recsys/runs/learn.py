@@ -15,7 +15,8 @@ from recsys.domain.artefact import publish
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded
 from recsys.domain.stop import StopFlag
-from recsys.rerank.ranker import Ranker, fit_ranker
+from recsys.rerank.fit import fit_ranker
+from recsys.rerank.ranker import Ranker
 from recsys.runs.prepare import Prepared
 from recsys.runs.spec import Train
 from recsys.towers import embed
@@ -43,13 +44,32 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Model:
+    """What a bundle is made of: a dataset, its vectors, and how slates are made of them."""
+
+    prepared: Prepared
+    encoders: Path
+    embedder: Embedder
+    ranker: Ranker
+
+
+@dataclass(frozen=True)
 class Learned:
     """Towers and value model, ready to score requests and to make slates."""
 
     task: Task
-    embedder: Embedder
-    ranker: Ranker
+    model: Model
     checkpoint: Path
+
+    @property
+    def embedder(self) -> Embedder:
+        """The trained towers on the dataset."""
+        return self.model.embedder
+
+    @property
+    def ranker(self) -> Ranker:
+        """The fitted value model and how it makes slates."""
+        return self.model.ranker
 
     def unit(self, sales: I32) -> F32:
         """Return the unit vectors of sale rows I32[s], F32[s, unit_dims]; they know no time."""
@@ -112,4 +132,4 @@ def rank(task: Task, spec: Train, checkpoint: Path) -> Learned:
         taste=embedder.scorer(),
         kernel=kernel,
     )
-    return Learned(task, embedder, ranker, checkpoint)
+    return Learned(task, Model(task.prepared, task.encoders, embedder, ranker), checkpoint)

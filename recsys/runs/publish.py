@@ -7,19 +7,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recsys.domain.artefact import retain
+from recsys.domain.artefact import read_manifest, retain
 from recsys.domain.dataset import Dataset
-from recsys.domain.manifest import read_manifest
 from recsys.retrieval.index import build
-from recsys.runs.learn import Learned
+from recsys.runs.learn import Model
 from recsys.runs.spec import Train
 from recsys.serve.bundle import publish_bundle
 from recsys.serve.parts import INFO, BundleParts
 
 
-def publish(learned: Learned, spec: Train) -> Path:
+def publish(model: Model, spec: Train) -> Path:
     """Embed all members and sales as of the end of the data, index them, publish, point CURRENT."""
-    dataset, embedder = learned.task.dataset, learned.embedder
+    dataset, embedder = model.prepared.dataset, model.embedder
     at = dataset.watermark
     everyone = np.arange(dataset.num_members, dtype=np.int64)
     sales = embedder.embeddings_sales(np.arange(dataset.num_sales, dtype=np.int64), at)
@@ -32,16 +31,16 @@ def publish(learned: Learned, spec: Train) -> Path:
         sales=sales,
         info=info(dataset),
         index=build(spec.retrieval, sales.vectors),
-        ranker=learned.ranker,
+        ranker=model.ranker,
         specs=spec.model_dump(mode="json"),
         watermark=dataset.watermark,
         decided_at=at,
         parents={
             "dataset": dataset.fingerprint,
             "checkpoint": embedder.fingerprint,
-            "encoders": read_manifest(learned.task.encoders).fingerprint,
+            "encoders": read_manifest(model.encoders).fingerprint,
         },
-        of_the_past=learned.task.prepared.of_the_past,
+        of_the_past=model.prepared.of_the_past,
     )
     root = Path(spec.bundles_dir)
     folder = publish_bundle(parts, root)

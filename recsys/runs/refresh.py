@@ -11,7 +11,7 @@ from recsys.domain.errors import MissingArtefactError
 from recsys.runs import tell
 from recsys.runs.console import Console
 from recsys.runs.folder import find
-from recsys.runs.learn import Learned, Task
+from recsys.runs.learn import Model
 from recsys.runs.load import from_plain
 from recsys.runs.prepare import prepare
 from recsys.runs.publish import publish
@@ -47,13 +47,8 @@ def refresh(spec: Refresh) -> None:
     checkpoint = folder.path / "checkpoints" / facts["checkpoint"]
     embedder = Embedder(embed.load(checkpoint), prepared.dataset, encoded)
     judged = open_bundle(folder_of(facts["bundle"], config.bundles_dir))
-    learned = Learned(
-        task=Task(prepared, blocks=None, encoded=encoded, encoders=encoders),
-        embedder=embedder,
-        ranker=judged.parts.ranker,
-        checkpoint=checkpoint,
-    )
-    bundle = publish(learned, config)
+    model = Model(prepared, encoders, embedder, judged.parts.ranker)
+    bundle = publish(model, config)
     console.fact("bundle", f"{os.path.relpath(bundle)}         now CURRENT")
     if spec.quiet:
         console.result(os.path.relpath(bundle))

@@ -54,7 +54,7 @@ def story(dataset: Dataset, requests: Requests, slates: Slates, *, row: int) -> 
             taste=float(parts[i, TASTE].sum()),
             new=float(parts[i, NEW].sum()),
             curated=float(parts[i, CURATED].sum()),
-            reason=sentence(Reason(int(slates.reason[row, filled[i]])), pointed[i]),
+            reason=sentence(Reason(int(slates.reason[row, filled[i]])), **pointed[i]),
             hit=bool(sales[i] in took),
         )
         for i in range(len(filled))
@@ -82,7 +82,7 @@ def about(dataset: Dataset, member: int, past: int) -> str:
         if isinstance(row[feature.column], list)
         else f"{row[feature.column]}"
         for feature in dataset.schema.members
-        if row.get(feature.column) not in {None, ()} and feature.kind in {"categorical", "bag"}
+        if row.get(feature.column) and feature.kind in {"categorical", "bag"}
     ]
     events = "no history" if past == 0 else f"{past:,} event{'s' * (past != 1)} before"
     return "; ".join([events, *known[:SHOWN_COLUMNS]])

@@ -40,7 +40,7 @@ def train(spec: Train) -> None:
         page.write(judged, run.path)
         tell.results(run.console, judged.report, learned)
         met(judged.report, spec.evaluate.require)
-        last_lines(run, learned, publish(learned, spec))
+        last_lines(run, learned, publish(learned.model, spec))
 
 
 def last_lines(run: Journey, learned: Learned, bundle: Path) -> None:

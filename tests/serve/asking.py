@@ -20,13 +20,16 @@ class Asker:
     """Asks an app without a socket."""
 
     def __init__(self, asked: FastAPI) -> None:
-        transport = httpx.ASGITransport(asked, raise_app_exceptions=False)
-        self._runner = asyncio.Runner()
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+        self._transport = httpx.ASGITransport(asked, raise_app_exceptions=False)
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """Ask and wait."""
-        return self._runner.run(self._client.request(method, path, **more))
+        """Ask and wait, in a loop that ends with the answer."""
+        return asyncio.run(self._ask(method, path, **more))
+
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        base = "http://127.0.0.1"
+        async with httpx.AsyncClient(transport=self._transport, base_url=base) as client:
+            return await client.request(method, path, **more)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         """Ask by GET."""
@@ -35,11 +38,6 @@ class Asker:
     def post(self, path: str, **more: Any) -> httpx.Response:
         """Ask by POST."""
         return self.request("POST", path, **more)
-
-    def close(self) -> None:
-        """End the loop."""
-        self._runner.run(self._client.aclose())
-        self._runner.close()
 
 
 class Service:
