@@ -426,7 +426,7 @@ def test_unknown_channels_are_read_as_other_and_counted() -> None:
     assert any("'fax'" in warning for warning in made.warnings)
 
 
-CELLS = {
+CELLS: dict[str, list[str | None]] = {
     "member": [None, "", "m1", "m2", "m\x01", "m3" * 200],
     "sale": [None, "a", "b", "zz"],
     "kind": [None, "view", "visit", "purchase", "stare", "mail_open"],
