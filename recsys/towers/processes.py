@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -16,6 +16,8 @@ from recsys.domain.stop import StopFlag
 from recsys.towers.batches import Share
 from recsys.towers.job import EpochRow, TowerJob
 
+_PATIENCE = 30.0
+"""Seconds that a finished process may take to end."""
 _KNOWN = {error.__name__: error for error in (DivergedError, NoRoomError)}
 
 
@@ -68,19 +70,26 @@ def run(job: TowerJob, number: int) -> None:
 
 
 def _wait(job: TowerJob, children: list[Any], line: Connection) -> None:
+    """Hear the children out until the last has closed its end of the line."""
     told = False
-    while any(child.is_alive() for child in children) or line.poll():
-        if line.poll(0.1):
-            try:
+    with suppress(EOFError):
+        while True:
+            if line.poll(0.1):
                 _hear(job, line.recv())
-            except EOFError:
-                time.sleep(0.05)
-        if job.stop.raised and not told:
-            told = True
-            for child in children:
-                os.kill(child.pid, job.stop.signal or signal.SIGTERM)
-        if any(child.exitcode not in {None, 0} for child in children):
-            raise RecsysError("a training process ended early; its error stands above")
+            if job.stop.raised and not told:
+                told = _pass_on(children)
+            if any(child.exitcode not in {None, 0} for child in children):
+                break
+    for child in children:
+        child.join(_PATIENCE)
+    if any(child.exitcode != 0 for child in children):
+        raise RecsysError("a training process ended early; its error stands above")
+
+
+def _pass_on(children: list[Any]) -> bool:
+    for child in children:
+        os.kill(child.pid, signal.SIGTERM)
+    return True
 
 
 def _hear(job: TowerJob, message: EpochRow | tuple[str, str]) -> None:
