@@ -17,6 +17,8 @@ STYLE_DIMS = 16
 NUM_CLUSTERS = len(STYLES)
 REACH = 3.0
 """Squared distance at which a bump of taste has fallen to exp(-1/2)."""
+CHOOSY, RENOWN = 2.5, 1.3
+"""How much nearness and fame decide which brands long-standing members know."""
 DEPARTMENT_SHARES = (0.45, 0.22, 0.19, 0.14)
 
 
@@ -55,7 +57,7 @@ class Brands:
         F64[departments * clusters, b], by fame and nearness of style.
         """
         gaps = ((self.style[None] - self.centres[:, None]) ** 2).sum(axis=2)
-        near = np.exp(-gaps / (2 * REACH)).astype(np.float64) * self.fame**0.7
+        near = np.exp(-CHOOSY * gaps / (2 * REACH)).astype(np.float64) * self.fame**RENOWN
         near = near * (self.enters_day < 0)
         shares = np.concatenate([
             near * (self.department == department) + 1e-12 for department in range(len(DEPARTMENTS))

@@ -101,7 +101,7 @@ def make_members(spec: FlashSales, *, days: int) -> Members:
     traits = normals(key, 7, Luck.HABIT, 1)
     woman, parent = luck[:, 0] < 0.65, luck[:, 1] < 0.35
     awake = luck[:, 2] < 0.47
-    rate = np.where(awake, 0.58 * np.exp(0.72 * traits[:, 0]), 0.003).astype(np.float32)
+    rate = np.where(awake, 0.66 * np.exp(1.0 * traits[:, 0]), 0.003).astype(np.float32)
     habit = np.where(awake, -1.15, -3.0) + 0.8 * traits[:, 1] + 0.35 * traits[:, 0]
     return Members(
         key=key,

@@ -109,7 +109,7 @@ def _known_before(brands: Brands, members: Members) -> I16:
     count = len(members)
     luck = draws(members.key, 1, Luck.KNOWN)[:, 0]
     years = np.maximum(0, -1 - members.joined_day) / 365
-    share = np.clip((1 - np.exp(-1.2 * years)) * (0.4 + 0.6 * luck), 0, 0.9)
+    share = np.clip((1 - np.exp(-1.2 * years)) * (0.9 + 0.1 * luck), 0, 1)
     how_many = np.floor(KNOWN * np.where(members.awake, share, share / 3))
     row, slot = np.nonzero(np.arange(KNOWN) < how_many[:, None])
     numbers = draws(members.key, 3 * KNOWN, Luck.KNOWN, 1).reshape(count, KNOWN, 3)[row, slot]

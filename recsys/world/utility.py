@@ -15,19 +15,19 @@ MATCH = 5.2
 """Weight of the bumps of taste."""
 UNWANTED = -3.0
 """Log-odds of a department that the member does not need."""
-TRUST = 0.9
+TRUST = 2.2
 """What an unknown brand costs."""
-CHARM = 0.55
+CHARM = 0.45
 """What a standard deviation of appetite adds to an unknown brand."""
-LIKING = 0.7
+LIKING = 0.8
 WORN = 0.35
 """What each showing without response costs."""
 
-PAGE = 4.35
+PAGE = 1.8
 """Log-odds against a view of a sale that is looked at on the page, at utility 0."""
-MAIL = 4.0
+MAIL = 3.1
 """The same for a click in the mail."""
-CART = 3.6
+CART = 3.9
 PHONE_DROP = 0.9
 """Log-odds by which phones drop more carts."""
 
