@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.domain.dataset import Dataset
+from recsys.domain.errors import MissingArtefactError, PortTakenError
+from recsys.serve.bundle import publish_bundle
+from recsys.serve.client import Client, ServiceError
+from recsys.serve.run import serve
+from recsys.serve.spec import Serve
+from tests.serve.conftest import parts_of
+
+KNOWN = "m0003"
+HERE = Path(__file__).parents[2]
+SCRIPT = """
+import json, sys
+from recsys.serve.run import serve
+from recsys.serve.spec import Serve
+def ready(listening):
+    heavy = sorted({"torch", "pytorch_lightning", "hydra"} & set(sys.modules))
+    print(json.dumps({"url": listening.url, "heavy": heavy}), flush=True)
+serve(Serve.model_validate_json(sys.argv[1]), ready=ready)
+"""
+
+
+class Process:
+    """The service in a process of its own."""
+
+    def __init__(self, spec: Serve) -> None:
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, spec.model_dump_json()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=HERE,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+        )
+        assert self.child.stdout is not None
+        said = json.loads(self.child.stdout.readline())
+        self.url, self.heavy = said["url"], said["heavy"]
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[dict[str, Any]]]:
+        """Send a signal; return the exit code and the log."""
+        self.child.send_signal(number)
+        _, log = self.child.communicate(timeout=30)
+        return self.child.returncode, [json.loads(line) for line in log.splitlines()]
+
+
+@contextmanager
+def running(root: Path, **more: float) -> Generator[Process]:
+    spec = Serve(bundles_dir=str(root), port=0, poll_seconds=0.05).model_copy(update=more)
+    process = Process(spec)
+    try:
+        yield process
+    finally:
+        process.child.kill()
+        for pipe in (process.child.stdout, process.child.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.child.wait()
+
+
+class Crowd:
+    """Three callers who ask without a pause until they leave."""
+
+    def __init__(self, url: str) -> None:
+        self.asked = self.mixed = 0
+        self.failed: list[ServiceError] = []
+        self.generations: set[str] = set()
+        self._url, self._done = url, threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(3)]
+        for thread in self._threads:
+            thread.start()
+
+    def leave(self) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        client = Client(self._url, tries=1)
+        while not self._done.is_set():
+            try:
+                slates = client.recommend([KNOWN, "nobody"], slots=4)
+            except ServiceError as error:
+                self.failed.append(error)
+                break
+            generations = {slate["generation"] for slate in slates}
+            self.asked += 1
+            self.mixed += len(generations) != 1
+            self.generations |= generations
+        client.close()
+
+
+def until(client: Client, generation: str) -> None:
+    deadline = time.monotonic() + 20
+    while client.shelf()["generation"] != generation:
+        assert time.monotonic() < deadline, "the new bundle never answered"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_it_swaps_under_requests_refuses_damage_by_name_and_drains(
+    root: Path, dataset: Dataset
+) -> None:
+    with running(root, drain_grace_seconds=0.5) as service:
+        assert service.heavy == []
+        crowd = Crowd(service.url)
+        client = Client(service.url)
+        for seed in range(2, 7):
+            until(client, publish_bundle(parts_of(dataset, seed=seed), root).name)
+        last = client.shelf()["generation"]
+        bad = publish_bundle(parts_of(dataset, seed=9), root, make_current=False)
+        (bad / "sales" / "vectors.npy").chmod(0o644)
+        with (bad / "sales" / "vectors.npy").open("r+b") as file:
+            file.seek(300)
+            file.write(b"\x00\x01\x02")
+        (root / "CURRENT").write_text(f"{bad.name}\n")
+        time.sleep(0.5)
+        assert client.shelf()["generation"] == last
+        crowd.leave()
+        assert crowd.failed == []
+        assert crowd.mixed == 0
+        assert crowd.asked > 50
+        assert len(crowd.generations) >= 5
+        client.close()
+        code, log = service.stop()
+        assert code == 0
+        refusals = [line["what"] for line in log if line["event"] == "reload_failed"]
+        assert len(refusals) == 1
+        assert "vectors.npy was changed" in refusals[0]
+        assert log[-1]["event"] == "stopped"
+        assert KNOWN not in json.dumps(log)
+
+
+@pytest.mark.slow
+def test_told_to_stop_it_says_so_first_and_finishes_what_it_accepted(root: Path) -> None:
+    with running(root, drain_grace_seconds=1.0) as service:
+        client = Client(service.url, tries=1)
+        client.recommend([KNOWN])
+        service.child.send_signal(signal.SIGTERM)
+        seen, answered = False, 0
+        deadline = time.monotonic() + 0.8
+        while time.monotonic() < deadline:
+            answered += len(client.recommend([KNOWN]))
+            try:
+                client._ask("GET", "/readyz", None)
+            except ServiceError as error:
+                seen = seen or error.error == "draining"
+        client.close()
+        assert seen
+        assert answered > 5
+        assert service.child.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_once_and_a_killed_service_answers_the_same_again(root: Path) -> None:
+    with running(root) as service:
+        client = Client(service.url)
+        before = client.recommend([KNOWN, "nobody"])
+        client.close()
+        service.child.kill()
+        service.child.communicate()
+    with running(root) as service:
+        client = Client(service.url)
+        assert client.recommend([KNOWN, "nobody"]) == before
+        assert client.similar(sale="s0001", k=3, scope="archive")["sales"]
+        with pytest.raises(ServiceError, match="unknown_sale"):
+            client.similar(sale="nothing")
+        client.close()
+        code, _ = service.stop(signal.SIGINT)
+        assert code == 0
+
+
+def test_a_port_that_is_taken_is_said_before_a_bundle_is_opened(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTakenError, match=f"port {port} of 127.0.0.1 is taken") as caught:
+            serve(Serve(port=port, bundles_dir=str(tmp_path)))
+    assert caught.value.code == 6
+
+
+def test_without_a_bundle_it_does_not_listen(tmp_path: Path) -> None:
+    with pytest.raises(MissingArtefactError, match="nothing to use"):
+        serve(Serve(port=0, bundles_dir=str(tmp_path)))
+
+
+def test_a_client_without_a_service_says_so() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client = Client(f"http://127.0.0.1:{port}", tries=1)
+    with pytest.raises(ServiceError, match="no_answer"):
+        client.recommend(["m1"])
