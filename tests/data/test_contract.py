@@ -249,7 +249,7 @@ CELLS: dict[str, list[str | None]] = {
 
 
 @given(rows=st.lists(st.tuples(*(st.sampled_from(cells) for cells in CELLS.values())), max_size=25))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_in_is_kept_plus_quarantined_and_every_row_has_one_reason(
     rows: list[tuple[str | None, ...]],
 ) -> None:
