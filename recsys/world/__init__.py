@@ -1,9 +1,28 @@
 """Settings in, a retailer whose truth is known out."""
 
 from recsys.world.days import Totals
-from recsys.world.play import Played, play
+from recsys.world.figures import BANDS, figures
+from recsys.world.play import Played, play, respond, simulate
 from recsys.world.policy import Chosen, Noon, Policy
+from recsys.world.retailer import World, make_world
 from recsys.world.spec import FlashSales
+from recsys.world.state import State
 from recsys.world.truth import Truth
 
-__all__ = ["Chosen", "FlashSales", "Noon", "Played", "Policy", "Totals", "Truth", "play"]
+__all__ = [
+    "BANDS",
+    "Chosen",
+    "FlashSales",
+    "Noon",
+    "Played",
+    "Policy",
+    "State",
+    "Totals",
+    "Truth",
+    "World",
+    "figures",
+    "make_world",
+    "play",
+    "respond",
+    "simulate",
+]

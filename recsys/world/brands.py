@@ -77,7 +77,8 @@ def cluster_shares(seed: int) -> F64:
     """Return how popular each cluster is, F64[24], sums to 1."""
     keys = keyed(seed, Luck.CLUSTER, np.arange(NUM_CLUSTERS))
     weights = np.exp(0.5 * normals(keys, 1, Luck.CLUSTER, 2)[:, 0].astype(np.float64))
-    return weights / weights.sum()
+    shares: F64 = weights / weights.sum()
+    return shares
 
 
 def make_brands(spec: FlashSales, *, days: int) -> Brands:
@@ -123,4 +124,5 @@ def _categories(department: I64, luck: F32) -> I64:
     homes = np.array([home for _, home, _ in CATEGORIES])
     first = np.searchsorted(homes, department)
     sizes = np.bincount(homes, minlength=len(DEPARTMENTS))[department]
-    return (first[:, None] + np.floor(luck * sizes[:, None])).astype(np.int64)
+    second: I64 = np.floor(luck * sizes[:, None]).astype(np.int64)
+    return first[:, None] + second

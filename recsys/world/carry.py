@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from recsys.domain.arrays import F32, I32, NONE, U8
-from recsys.world.behave import Block
 from recsys.world.draws import Luck, draw
+from recsys.world.lived import Block
 from recsys.world.log import Settled
 from recsys.world.retailer import World
 from recsys.world.state import KNOWN, State, liking

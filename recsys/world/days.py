@@ -1,4 +1,4 @@
-"""A day for everybody: attempts block by block, stock settled over all, then what truly happened."""
+"""A day for everybody: attempts by block, stock settled over all, then what truly happened."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from recsys.world.behave import MINUTE, Block, Pairs, live
+from recsys.world.behave import live
 from recsys.world.carry import carry
+from recsys.world.lived import MINUTE, Block, Pairs
 from recsys.world.log import Log, Settled, make_log
 from recsys.world.policy import Policy
 from recsys.world.retailer import World, offer, open_sales

@@ -69,7 +69,8 @@ def normals(keys: U64, width: int, *purpose: int) -> F32:
     """Draw standard normal numbers, F32[n, width] (Box and Muller 1958)."""
     radius = draws(keys, width, *purpose, 0)
     angle = draws(keys, width, *purpose, 1)
-    return np.sqrt(-2 * np.log1p(-radius)) * np.cos(np.float32(2 * np.pi) * angle)
+    numbers: F32 = np.sqrt(-2 * np.log1p(-radius)) * np.cos(np.float32(2 * np.pi) * angle)
+    return numbers
 
 
 def cells(rows: U32, columns: U32) -> F32:
@@ -91,7 +92,8 @@ def cells(rows: U32, columns: U32) -> F32:
 
 def on_grid(numbers: F32) -> F32:
     """Round to multiples of 1 / GRID within [-4, 4]."""
-    return np.clip(np.round(numbers * GRID), -4 * GRID, 4 * GRID).astype(np.float32) / GRID
+    rounded = np.clip(np.round(numbers * GRID), -4 * GRID, 4 * GRID).astype(np.float32)
+    return rounded / np.float32(GRID)
 
 
 def pick(cumulative: F64, rows: np.ndarray, numbers: F32) -> NDArray[np.int64]:
@@ -99,4 +101,5 @@ def pick(cumulative: F64, rows: np.ndarray, numbers: F32) -> NDArray[np.int64]:
     last = cumulative.shape[1] - 1
     flat = (cumulative + np.arange(len(cumulative))[:, None]).ravel()
     flat_at = np.searchsorted(flat, rows + numbers.astype(np.float64), side="right")
-    return np.clip(flat_at - rows * (last + 1), 0, last).astype(np.int64)
+    picked: NDArray[np.int64] = np.clip(flat_at - rows * (last + 1), 0, last).astype(np.int64)
+    return picked

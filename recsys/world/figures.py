@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from recsys.domain.arrays import F64, I64, Bool
+from recsys.domain.arrays import I64, Bool
 from recsys.domain.events import HOUR, Kind
 from recsys.world.clock import weekday
 from recsys.world.log import FLAG_MACHINE, FLAG_NEW, Log
@@ -111,7 +111,7 @@ def _appetite_between_halves(world: World, log: Log, *, days: int) -> float:
     views = np.stack([np.bincount(member[half], minlength=size) for half in (~late, late)])
     unknown = np.stack([np.bincount(member[half & new], minlength=size) for half in (~late, late)])
     often = (views >= SEEN_OFTEN).all(axis=0)
-    shares: F64 = unknown[:, often] / views[:, often]
-    if often.sum() < 3 or not shares.std(axis=1).all():
+    early, later = unknown[:, often] / views[:, often]
+    if not (early.size and early.std() and later.std()):
         return float("nan")
-    return float(np.corrcoef(shares)[0, 1])
+    return float(np.corrcoef(early, later)[0, 1])

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.domain.arrays import F32, I16, I32, I64, NONE, U8, Bool
 from recsys.domain.events import Channel, Kind
-from recsys.world.behave import MINUTE, Block
+from recsys.world.lived import MINUTE, Block
 from recsys.world.retailer import World
 from recsys.world.state import NEVER, SLOTS
 

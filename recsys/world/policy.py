@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from recsys.domain.arrays import F32, I64, NONE
-from recsys.world.draws import Luck, draws, normals
+from recsys.domain.arrays import F32, F64, I64, NONE
+from recsys.world.draws import Luck, draws, normals, on_grid
 from recsys.world.retailer import Offer, World
 from recsys.world.state import SLOTS, State
 
@@ -45,9 +46,16 @@ class Chosen:
 Policy = Callable[[Noon], Chosen]
 
 
+Named = Literal["random", "editors", "popular", "taste"]
+
+
 def logging_policy(noon: Noon) -> Chosen:
-    """Fill slates as the settings of the world say, with a random share."""
-    kind = noon.world.spec.logging_policy
+    """Fill slates as the settings of the world say."""
+    return fill(noon, kind=noon.world.spec.logging_policy)
+
+
+def fill(noon: Noon, *, kind: Named) -> Chosen:
+    """Fill slates by a named policy; all but `random` leave `CHANCE_SHARE` to chance."""
     if kind == "random":
         return _mixed(np.arange(len(noon.offer)), noon, chance_share=1.0)
     if kind == "taste":
@@ -60,10 +68,11 @@ def _editors(noon: Noon) -> F32:
     """Order by what editors see, today's sales first."""
     sales = noon.world.sales
     rows = noon.offer.rows
-    return sales.seen[rows] + np.where(sales.day[rows] == noon.offer.day, 1.0, 0.0)
+    fresh: F32 = (sales.day[rows] == noon.offer.day).astype(np.float32)
+    return sales.seen[rows] + fresh
 
 
-def _popular(noon: Noon) -> F32:
+def _popular(noon: Noon) -> F64:
     """Order by the lately counted views of the brand."""
     return noon.state.brand_views[noon.world.sales.brand[noon.offer.rows]]
 
@@ -73,9 +82,9 @@ def _old_model(noon: Noon) -> F32:
     world, rows = noon.world, noon.rows
     members = world.members
     blur = 0.6 * normals(members.key[rows], 16, Luck.OLD_MODEL)
-    taste = world.brands.centres[members.cluster[rows, 0]] + blur
-    score = taste.astype(np.float32) @ world.sales.style[noon.offer.rows].T
-    return np.round(score * 16)
+    taste = on_grid(world.brands.centres[members.cluster[rows, 0]] + blur)
+    score: F32 = taste @ world.sales.style[noon.offer.rows].T
+    return score
 
 
 def _mixed(order: I64, noon: Noon, *, chance_share: float = CHANCE_SHARE) -> Chosen:
@@ -113,7 +122,7 @@ _LOWEST_FREE: I64 = np.array([(~bits & (bits + 1)).bit_length() - 1 for bits in 
 def _any_left(taken: I64, numbers: F32, *, size: int) -> I64:
     """Draw uniformly one of the ranks in [0, size) that are not taken, I64[m]."""
     left = size - taken.shape[1]
-    rank = np.minimum(np.floor(numbers * np.float32(left)), left - 1).astype(np.int64)
+    rank: I64 = np.minimum(np.floor(numbers * np.float32(left)), left - 1).astype(np.int64)
     for lower in np.sort(taken, axis=1).T:
         rank += rank >= lower
     return rank

@@ -116,4 +116,5 @@ def _best_of_day(seen: F32, day: I32) -> Bool:
     order = np.lexsort((-seen, day))
     rank = np.empty(len(day), dtype=np.int64)
     rank[order] = np.arange(len(day)) - np.searchsorted(day, day)
-    return rank < np.ceil(CURATED_SHARE * np.bincount(day + 1)[day + 1])
+    picked: Bool = rank < np.ceil(CURATED_SHARE * np.bincount(day + 1)[day + 1])
+    return picked

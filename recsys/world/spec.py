@@ -68,5 +68,5 @@ class FlashSales(Source):
 
     @property
     def sales_a_day(self) -> int:
-        """Return how many sales open on an ordinary day."""
+        """Sales that open on an ordinary day."""
         return _SALES_A_DAY[self.size]

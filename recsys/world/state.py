@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.domain.arrays import F32, F64, I16, I32, I64, NONE, U8, Bool
 from recsys.world.brands import Brands
-from recsys.world.draws import U64, Luck, draws, normals, pick
+from recsys.world.draws import U64, Luck, draws, normals, on_grid, pick
 from recsys.world.members import Members
 from recsys.world.sales import Sales
 
@@ -101,7 +101,7 @@ def liking(keys: U64, brands: Brands, rows: np.ndarray) -> F32:
     """Return how a brand pleases a member who buys it, on the grid: half quality, half luck."""
     luck = normals((keys ^ brands.key[rows]).ravel(), 1, Luck.LIKE)[:, 0].reshape(rows.shape)
     pleased = np.clip(0.5 * brands.quality[rows] + 0.5 * luck, -1.5, 1.5)
-    return (np.round(pleased * 64) / 64).astype(np.float32)
+    return on_grid(pleased)
 
 
 def _known_before(brands: Brands, members: Members) -> I16:

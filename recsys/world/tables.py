@@ -135,7 +135,7 @@ def _sales(world: World, rows: I64, ids: _Ids) -> pl.DataFrame:
 
 
 def _titles(world: World, rows: I64, names: pl.Series) -> pl.Series:
-    """Write titles: words of the sale's nearest styles four times in five, of its category, brand."""
+    """Write titles: words of its nearest styles (four in five), its category and its brand."""
     sales = world.sales
     luck = draws(sales.key[rows], 8, Luck.WORDS)
     gaps = ((sales.style[rows][:, None] - world.brands.centres[None]) ** 2).sum(axis=2)
@@ -145,7 +145,9 @@ def _titles(world: World, rows: I64, names: pl.Series) -> pl.Series:
     def word(nth: int, luck: F32) -> np.ndarray:
         stray = np.floor(luck[:, 0] * 5 * len(STYLES)).astype(np.int64)
         style = np.where(luck[:, 0] < 0.2, stray % len(STYLES), near[:, nth])
-        return style_words[style, np.floor(luck[:, 1] * style_words.shape[1]).astype(np.int64)]
+        place = np.floor(luck[:, 1] * style_words.shape[1]).astype(np.int64)
+        words: np.ndarray = style_words[style, place]
+        return words
 
     nouns = np.array([words for _, _, words in CATEGORIES])
     noun = nouns[sales.category[rows], np.floor(luck[:, 4] * 3).astype(np.int64)]

@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from recsys.domain.arrays import F32, I64, NONE
+from recsys.domain.arrays import F32, F64, I64, NONE
 from recsys.domain.errors import UnknownMemberError, UnknownSaleError
-from recsys.world.behave import _VISIT_HOURS
 from recsys.world.clock import weekday
+from recsys.world.habits import VISIT_HOURS
 from recsys.world.retailer import Offer, World, offer
 from recsys.world.state import SLOTS, State
 from recsys.world.utility import MAIL, PAGE, cart_log_odds, chance, purchase_log_odds, utility
@@ -20,6 +20,8 @@ from recsys.world.utility import MAIL, PAGE, cart_log_odds, chance, purchase_log
 What = Literal["engage", "click", "purchase", "margin"]
 CHUNK = 4_096
 """Members whose cells are held at a time."""
+SHOP_ID = "shop:k"
+"""How ids of shop customers begin when no member claims them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Truth:
         if what == "purchase":
             return purchased
         sales = self.world.sales
-        return purchased * (sales.price * sales.margin_share)[today.rows]
+        worth: F32 = (sales.price * sales.margin_share)[today.rows].astype(np.float32)
+        return purchased * worth
 
     def oracle(
         self,
@@ -113,12 +116,15 @@ class Truth:
         return self.world.sales.style
 
     def member_rows(self, ids: Sequence[str] | np.ndarray) -> I64:
-        """Turn member ids into rows of this world, I64[m].
+        """Turn ids of members, or of shop customers nobody claims, into rows of this world, I64[m].
 
         Raises:
             UnknownMemberError: an id is not of this world.
         """
-        rows = _rows(ids, letter="m")
+        texts = np.asarray(ids, dtype=np.str_)
+        rows = _rows(texts, letter="m")
+        others = np.flatnonzero(rows < 0)
+        rows[others] = _shop_rows(texts[others])
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.world.members):
             raise UnknownMemberError(
                 "an id is no member of this world",
@@ -153,19 +159,30 @@ def _rows(ids: Sequence[str] | np.ndarray, *, letter: str) -> I64:
     return np.where(fine, digits, "-1").astype(np.int64)
 
 
+def _shop_rows(texts: np.ndarray) -> I64:
+    """Read ids like shop:k240000, as the data contract writes ids that no member claims.
+
+    The digits are the member's, backwards; -1 where an id is not of this form.
+    """
+    digits = np.array([text.removeprefix(SHOP_ID)[::-1] for text in texts.tolist()], dtype=np.str_)
+    fine = np.strings.startswith(texts, SHOP_ID) & np.strings.isdigit(digits)
+    return np.where(fine, digits, "-1").astype(np.int64)
+
+
 def _days_left(world: World, today: Offer) -> F32:
     """Return how many days' worth of visits lie before each sale's closing, F32[s]."""
-    table = _VISIT_HOURS[weekday(today.day) > 4]
+    table = VISIT_HOURS[weekday(today.day) > 4]
     noon, end = world.noon(today.day), world.noon(today.day + 1)
 
-    def mass(at: np.ndarray) -> np.ndarray:
+    def mass(at: I64) -> F64:
         parts = (at - noon) / (end - noon)
-        whole = np.floor(parts)
+        whole: F64 = np.floor(parts)
         shares = np.arange(len(table)) / (len(table) - 1)
         return whole + np.interp(parts - whole, table, shares)
 
     closing = today.at + np.maximum(today.closes_in, 0)
-    return (mass(closing) - mass(np.array([today.at]))).astype(np.float32)
+    days: F32 = (mass(closing) - mass(np.array([today.at]))).astype(np.float32)
+    return days
 
 
 def _best(scores: F32, slots: int) -> I64:

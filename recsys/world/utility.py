@@ -15,9 +15,9 @@ MATCH = 5.2
 """Weight of the bumps of taste."""
 UNWANTED = -3.0
 """Log-odds of a department that the member does not need."""
-TRUST = 2.2
+TRUST = 2.4
 """What an unknown brand costs."""
-CHARM = 0.45
+CHARM = 0.42
 """What a standard deviation of appetite adds to an unknown brand."""
 LIKING = 0.8
 WORN = 0.35
@@ -98,7 +98,8 @@ def _worn(liked: F32, state: State, *, offer: Offer, rows: I64) -> None:
 
 def chance(log_odds: F32) -> F32:
     """Turn log-odds into chances, F32 of the same shape."""
-    return 1 / (1 + np.exp(-log_odds))
+    odds_against: F32 = np.exp(-log_odds)
+    return np.float32(1) / (np.float32(1) + odds_against)
 
 
 def cart_log_odds(liked: F32) -> F32:
