@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from recsys.domain.errors import SettingError, UnknownMemberError
 from recsys.runs.console import Console
 from recsys.runs.serve import folder_of
 from recsys.runs.spec import Recommend
-from recsys.serve.answers import Answer
+from recsys.serve.answers import Answer, to_json
 from recsys.serve.bundle import open_bundle
 from recsys.serve.recommender import Recommender
 from recsys.serve.spec import instant
@@ -38,7 +36,7 @@ def recommend(spec: Recommend) -> None:
     answers = recommender.recommend(members, slots=spec.slots, at=at)
     console = Console()
     if spec.format == "json":
-        console.line(msgspec.json.format(msgspec.json.encode(answers)).decode())
+        console.line(to_json(answers))
         return
     for answer in answers:
         tell(console, answer)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from recsys.domain.spec import Spec
 
@@ -80,9 +79,9 @@ def holds_mapping(annotation: object) -> bool:
 
 def default_text(field: FieldInfo) -> str:
     """Write a field's default as it would be typed on the command line."""
-    value: Any = field.get_default(call_default_factory=True)
-    if value is PydanticUndefined:
+    if field.is_required():
         return "(needed)"
+    value: Any = field.get_default(call_default_factory=True)
     if value is None:
         return "null"
     if isinstance(value, bool):

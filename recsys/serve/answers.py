@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -107,3 +108,8 @@ class OnOffer(msgspec.Struct, frozen=True):
     opens_at: str
     closes_at: str | None
     curated: bool
+
+
+def to_json(answers: Sequence[Answer]) -> str:
+    """Write answers as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(answers)).decode()

@@ -83,12 +83,12 @@ class BundleParts:
     @cached_property
     def member_ids(self) -> Ids:
         """Ids of members to rows."""
-        return Ids(pl.Series("member", self.members.ids, dtype=pl.String))
+        return Ids("member", self.members.ids)
 
     @cached_property
     def sale_ids(self) -> Ids:
         """Ids of sales to rows."""
-        return Ids(pl.Series("sale", self.sales.ids, dtype=pl.String))
+        return Ids("sale", self.sales.ids)
 
     @cached_property
     def shelves(self) -> Shelves:

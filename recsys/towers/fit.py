@@ -49,7 +49,7 @@ def fit(job: TowerJob) -> Path:
     _check(job)
     device = resolve(job.trainer)
     if device.processes > 1 and not processes.inside():
-        processes.run(job, device.processes)
+        processes.run(job, device.processes, fit)
     else:
         _run(job, device)
     if job.stop.raised:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from recsys.domain.errors import DivergedError, NoRoomError, RecsysError
@@ -43,8 +45,8 @@ class _Post:
         self.line.send(row)
 
 
-def run(job: TowerJob, number: int) -> None:
-    """Train in `number` fresh processes and wait; a stop signal is passed on to them.
+def run(job: TowerJob, number: int, train: Callable[[TowerJob], Path]) -> None:
+    """Call `train` in `number` fresh processes and wait; a stop signal is passed on to them.
 
     Raises:
         DivergedError, NoRoomError: one of them met it.
@@ -55,7 +57,7 @@ def run(job: TowerJob, number: int) -> None:
     job_of_child = replace(job, on_epoch=_Post(there), stop=StopFlag())
     port = _free_port()
     children = [
-        context.Process(target=_child, args=(job_of_child, (rank, number, port), there))
+        context.Process(target=_child, args=(job_of_child, (rank, number, port), there, train))
         for rank in range(number)
     ]
     for child in children:
@@ -100,7 +102,12 @@ def _hear(job: TowerJob, message: EpochRow | tuple[str, str]) -> None:
     raise _KNOWN.get(kind, RecsysError)(text)
 
 
-def _child(job: TowerJob, place: tuple[int, int, int], line: Connection) -> None:
+def _child(  # ruff: ignore[too-many-positional-arguments]  # a process hands them on by position
+    job: TowerJob,
+    place: tuple[int, int, int],
+    line: Connection,
+    train: Callable[[TowerJob], Path],
+) -> None:
     rank, world, port = place
     # Ctrl-C reaches the parent alone, which passes it on: two signals would end us at once
     os.setsid()
@@ -114,10 +121,8 @@ def _child(job: TowerJob, place: tuple[int, int, int], line: Connection) -> None
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "recsys",
     }
-    from recsys.towers.fit import fit  # ruff: ignore[import-outside-top-level]  # fit starts these processes
-
     try:
-        fit(job)
+        train(job)
     except RecsysError as error:
         if not job.stop.raised:
             line.send((type(error).__name__, str(error)))
