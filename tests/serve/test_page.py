@@ -106,6 +106,8 @@ def test_reach_counts_each_sale_once_a_member(recommender: Recommender, bundle: 
     everyone = bundle.parts.members.ids[bundle.parts.personalise].tolist()
     shown = [p.sale for a in recommender.recommend(everyone, slots=3) for p in a.sales]
     assert sampled == len(everyone)
+    html = Page().render(recommender, member=KNOWN, slots=3)
+    assert f"Of {sampled} members who get personal slates" in html
     assert {sale.sale: sale.members for sale in reach} == {
         sale.sale: shown.count(sale.sale) for sale in recommender.shelf()
     }
