@@ -86,15 +86,7 @@ def publish(
     root = Path(root)
     if name is not None:
         check_path(name)
-    with naming(root):
-        root.mkdir(parents=True, exist_ok=True)
-        sweep(root)
-    free = DISK.free_bytes(root)
-    if free < 1.1 * bytes_needed:
-        raise NoRoomError(
-            f"{root} has {free:,} bytes free, {kind} needs {int(1.1 * bytes_needed):,}",
-            "free some space, or name another folder",
-        )
+    _make_room(root, kind, bytes_needed)
     draft = root / f".draft-{os.getpid()}-{secrets.token_hex(4)}"
     lock = draft.with_name(f"{draft.name}.lock")
     with naming(draft):
@@ -118,6 +110,19 @@ def publish(
             lock.unlink()
         if handle is not None:
             os.close(handle)
+
+
+def _make_room(root: Path, kind: str, bytes_needed: int) -> None:
+    """Make the root, sweep drafts of dead makers, and check that the disk holds what comes."""
+    with naming(root):
+        root.mkdir(parents=True, exist_ok=True)
+        sweep(root)
+    free = DISK.free_bytes(root)
+    if free < 1.1 * bytes_needed:
+        raise NoRoomError(
+            f"{root} has {free:,} bytes free, {kind} needs {int(1.1 * bytes_needed):,}",
+            "free some space, or name another folder",
+        )
 
 
 def point(root: Path, name: str) -> None:
