@@ -1,109 +1,145 @@
-"""Logistic regression and boosted trees on the same as-of signals: the baselines that learn."""
+"""Baselines that learn: logistic regression and boosted trees on the same as-of signals.
+
+They learn from all outcomes and some sales without one of each request of the towers' block, and
+see what decisions see (rerank.signals) except the towers' taste.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 
 from recsys.domain.arrays import F32, I64, Bool
 from recsys.domain.dataset import Dataset
+from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
 from recsys.domain.ties import uniform
-from recsys.evaluate.baselines import timed
+from recsys.evaluate.baselines import popular, timed
+from recsys.evaluate.counts import OwnCounts, shelf
+from recsys.evaluate.past import columns
 from recsys.evaluate.scorer import Baseline, Scorer
 from recsys.evaluate.spec import Evaluate
 from recsys.rerank.desk import Desk
 from recsys.rerank.signals import Question, signals
 from recsys.rerank.value import Model, fit_boosted, fit_logistic
 
-CELLS = 1_000_000
-"""Pairs of request and sale scored at once."""
-MODELS: dict[str, Callable[[F32, Bool], Model]] = {
-    "logistic": fit_logistic,
-    "boosted": fit_boosted,
-}
+CELLS = 500_000
+"""Cells whose signals are made at a time: about 30 MB."""
+NEEDS = {"logistic": "sklearn", "boosted": "lightgbm"}
+"""Baselines and what fits them; where it is not installed the judge's notes name the gap."""
+NEVER = np.float32(-1)
+"""Score of a sale that no chance was asked for."""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """Scores a shelf by a model of engagement that never saw the towers."""
+class Chance:
+    """The fitted chance of an engagement, for whole shelves or the likeliest part of wide ones."""
 
-    desk: Desk
     model: Model
+    desk: Desk
+    likely: OwnCounts
+    most: int
+    """On wider shelves, the rest after the `most` likeliest scores below all, by popularity."""
 
     def __call__(self, requests: Requests, rows: slice) -> F32:
-        """Return chances of engagement, F32[n, s]."""
-        shelf = requests.shelf(int(requests.group[rows.start])).astype(np.int64)
-        scores = np.empty((rows.stop - rows.start, len(shelf)), dtype=np.float32)
-        step = max(1, CELLS // max(len(scores), 1))
-        for first in range(0, len(shelf), step):
-            part = slice(first, first + step)
-            scores[:, part] = self.model.predict(_signals(self.desk, requests, rows, part=part))
-        return scores
+        """Score each sale of the shelf, F32[n, s]."""
+        width = len(shelf(requests, rows))
+        score = np.empty((rows.stop - rows.start, width), dtype=np.float32)
+        for part in _parts(rows, max(CELLS // min(width, self.most), 1)):
+            here = slice(part.start - rows.start, part.stop - rows.start)
+            score[here] = self._score(requests, part, width)
+        return score
+
+    def _score(self, requests: Requests, rows: slice, width: int) -> F32:
+        if width <= self.most:
+            return self.model.predict(
+                _signals(self.desk, requests, rows, column=np.arange(width)[None])
+            )
+        rough = self.likely(requests, rows)
+        best = np.argpartition(rough, width - self.most, axis=1)[:, width - self.most :]
+        score = (NEVER - 1 / (1 + rough)).astype(np.float32)
+        chance = self.model.predict(_signals(self.desk, requests, rows, column=best))
+        np.put_along_axis(score, best, chance, axis=1)
+        return score
 
 
 def learned_baselines(dataset: Dataset, towers: Requests, *, spec: Evaluate) -> dict[str, Baseline]:
-    """Fit the models that `spec` asks for on requests of the towers' block.
+    """Fit logistic and boosted, as far as `spec` asks for them, on requests of the towers' block.
 
-    Rows: all targets and `learned_negatives` other sales of the shelf per request.
+    Left out: what is not installed (the extra `value`), and both where the requests offer nothing
+    to tell apart.
     """
-    wanted = [name for name in MODELS if name in spec.baselines]
-    if not wanted:
-        return {}
     desk = Desk.of(dataset.shop)
-    x, y = training_rows(desk, towers, spec)
-    return {name: timed(partial(_fit, MODELS[name], desk, x=x, y=y)) for name in wanted}
+    likely = OwnCounts(dataset.history, spec.half_life_days * DAY, popular(dataset))
+
+    @cache
+    def sample() -> tuple[F32, Bool]:
+        return examples(desk, towers, spec=spec)
+
+    def fit(model: Callable[[F32, Bool], Model]) -> Scorer:
+        return Chance(model(*sample()), desk, likely, spec.learned_candidates)
+
+    recipes: dict[str, Callable[[], Scorer]] = {
+        "logistic": lambda: fit(fit_logistic),
+        "boosted": lambda: fit(fit_boosted),
+    }
+    names = [name for name in recipes if name in spec.baselines and find_spec(NEEDS[name])]
+    if not names or len(np.unique(sample()[1])) < 2:
+        return {}
+    return {name: timed(recipes[name]) for name in names}
 
 
-def _fit(fit: Callable[[F32, Bool], Model], desk: Desk, *, x: F32, y: Bool) -> Scorer:
-    return Learned(desk, fit(x, y))
+def examples(desk: Desk, towers: Requests, *, spec: Evaluate) -> tuple[F32, Bool]:
+    """Return signals F32[R, F] and outcomes Bool[R] of the newest `learned_requests` requests.
+
+    All outcomes of each, and at most `learned_negatives` sales of the same shelf without one.
+    """
+    newest = np.argsort(towers.at, kind="stable")[-spec.learned_requests :]
+    requests = towers.take(np.sort(newest))
+    found = [
+        _examples(desk, requests, rows, spec=spec)
+        for group in np.unique(requests.group)
+        for rows in _parts(requests.rows(int(group)), max(CELLS // 256, 1))
+    ]
+    return np.concatenate([x for x, _ in found]), np.concatenate([y for _, y in found])
 
 
-def training_rows(desk: Desk, towers: Requests, spec: Evaluate) -> tuple[F32, Bool]:
-    """Draw sales for the newest requests: F32[R, F] and whether they were engaged with."""
-    first = max(0, len(towers) - spec.learned_requests)
-    xs, ys = [], []
-    for group in range(towers.num_groups):
-        rows = towers.rows(group)
-        rows = slice(max(rows.start, first), rows.stop)
-        shelf = towers.shelf(group).astype(np.int64)
-        if rows.start >= rows.stop or not len(shelf):
-            continue
-        columns, hit = _drawn(towers, rows, spec=spec)
-        question = Question(
-            desk, towers, rows, sales=shelf[columns], curated=towers.curated(group)[columns]
-        )
-        xs.append(signals(question, None).reshape(columns.size, -1))
-        ys.append(hit.ravel())
-    return np.concatenate(xs), np.concatenate(ys)
-
-
-def _drawn(requests: Requests, rows: slice, *, spec: Evaluate) -> tuple[I64, Bool]:
-    """Return columns I64[n, k] of the shelf and which are targets: a target, then drawn sales."""
-    group = int(requests.group[rows.start])
-    shelf = requests.shelf(group)
-    order = np.argsort(shelf, kind="stable")
+def _examples(desk: Desk, requests: Requests, rows: slice, *, spec: Evaluate) -> tuple[F32, Bool]:
+    sales = shelf(requests, rows)
     ptr = requests.target_ptr[rows.start : rows.stop + 1]
-    cells = slice(int(ptr[0]), int(ptr[-1]))
-    column = order[np.searchsorted(shelf, requests.target_sale[cells], sorter=order)]
-    row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
-    number = np.arange(rows.start, rows.stop)
-    pick = ptr[:-1] - ptr[0] + (uniform(spec.seed, number, 0) * np.diff(ptr)).astype(np.int64)
-    draws = uniform(spec.seed, number[:, None], np.arange(1, spec.learned_negatives + 1)[None, :])
-    drawn = (draws * len(shelf)).astype(np.int64)
-    columns = np.concatenate([column[pick][:, None], drawn], axis=1)
-    targets = np.sort(row * len(shelf) + column)
-    asked = np.arange(len(columns))[:, None] * len(shelf) + columns
-    place = np.minimum(np.searchsorted(targets, asked), len(targets) - 1)
-    return columns, targets[place] == asked
+    count = np.diff(ptr)
+    row = np.repeat(np.arange(len(count)), count)
+    target = columns(sales, desk.shop.num_sales)[requests.target_sale[ptr[0] : ptr[-1]]]
+    draw = uniform(
+        spec.seed,
+        requests.member[rows, None],
+        requests.at[rows, None],
+        np.arange(spec.learned_negatives)[None],
+    )
+    other = (draw * len(sales)).astype(np.int64)
+    hit = np.isin(np.arange(len(count))[:, None] * len(sales) + other, row * len(sales) + target)
+    # outcomes stand left, in as many columns as the busiest request needs; the rest is cut off
+    column = np.zeros((len(count), int(count.max(initial=0)) + other.shape[1]), dtype=np.int64)
+    real = np.zeros(column.shape, dtype=np.bool_)
+    place = np.arange(len(row)) - (ptr[:-1] - ptr[0])[row]
+    column[row, place], real[row, place] = target, True
+    column[:, column.shape[1] - other.shape[1] :] = other
+    real[:, column.shape[1] - other.shape[1] :] = ~hit
+    y = np.broadcast_to(np.arange(column.shape[1]) < column.shape[1] - other.shape[1], real.shape)
+    return _signals(desk, requests, rows, column=column)[real], y[real]
 
 
-def _signals(desk: Desk, requests: Requests, rows: slice, *, part: slice) -> F32:
-    group = int(requests.group[rows.start])
-    shelf = requests.shelf(group).astype(np.int64)[part]
-    curated = requests.curated(group)[part]
-    question = Question(desk, requests, rows, sales=shelf[None, :], curated=curated[None, :])
+def _signals(desk: Desk, requests: Requests, rows: slice, *, column: I64) -> F32:
+    sales = shelf(requests, rows).astype(np.int64)[column]
+    curated = requests.curated(int(requests.group[rows.start]))[column]
+    question = Question(desk=desk, requests=requests, rows=rows, sales=sales, curated=curated)
     return signals(question, None)
+
+
+def _parts(rows: slice, step: int) -> Iterator[slice]:
+    for first in range(rows.start, rows.stop, step):
+        yield slice(first, min(first + step, rows.stop))
