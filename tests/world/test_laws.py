@@ -7,9 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from judging import Case, case, ids, lowest_and_highest, ndcg
 
-from recsys.domain.arrays import F64, I64
+from recsys.domain.arrays import F32, F64, I64
 from recsys.domain.events import Kind
 from recsys.domain.ties import keyed, uniform
 from recsys.world import Chosen, FlashSales, Noon, Played, Policy, play, simulate
@@ -18,6 +17,7 @@ from recsys.world.log import FLAG_FOUND, FLAG_MACHINE
 from recsys.world.retailer import offer, open_sales
 from recsys.world.state import SLOTS
 from recsys.world.utility import utility
+from tests.world.judging import Case, case, ids, lowest_and_highest, ndcg
 
 DAYS = (25, 26, 27)
 Scores = Callable[[Played, Case], np.ndarray]
@@ -34,7 +34,7 @@ def popularity(played: Played, judged: Case) -> F64:
 
 def affinity(played: Played, judged: Case) -> F64:
     brand = played.world.sales.brand[judged.sales]
-    own = judged.by_brand[judged.members][:, brand]
+    own: F32 = judged.by_brand[judged.members][:, brand]
     return own + 1e-6 * popularity(played, judged)
 
 
@@ -48,13 +48,15 @@ def affinity_of_another(played: Played, judged: Case) -> F64:
 def cluster_by_brand(played: Played, judged: Case) -> F64:
     cluster = played.world.members.cluster[:, 0]
     counts = np.stack([judged.by_brand[cluster == c].sum(axis=0) for c in range(NUM_CLUSTERS)])
-    rate = counts / np.bincount(cluster, minlength=NUM_CLUSTERS).clip(min=1)[:, None]
+    rate: F64 = counts / np.bincount(cluster, minlength=NUM_CLUSTERS).clip(min=1)[:, None]
     brand = played.world.sales.brand[judged.sales]
     return rate[cluster[judged.members]][:, brand] + 1e-9 * popularity(played, judged)
 
 
 def ids_alone(_: Played, judged: Case) -> F64:
-    return np.tile(judged.by_sale[judged.sales].astype(np.float64), (len(judged.members), 1))
+    # ties by chance for each member, or the luck of three orders would decide
+    ties = uniform(judged.sales, judged.members[:, None], judged.at)
+    return judged.by_sale[judged.sales] + 1e-6 * ties
 
 
 def visible_oracle(played: Played, judged: Case) -> np.ndarray:
