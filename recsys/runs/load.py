@@ -208,6 +208,8 @@ def threads_before_import(threads: int | None = None) -> None:
     cores = str(threads or usable)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, cores)
+    # two spinning threads on a core that a neighbour took ran 10 to 20 times slower (docs/log.md)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def group_spec(spec: type[Spec], group: str, kind: str | None) -> type[Spec]:

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+import os
+
+# before any library that brings OpenMP: a spinning thread starves its neighbours on shared cores
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
