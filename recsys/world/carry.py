@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.domain.arrays import F32, I32, NONE, U8
+from recsys.domain.arrays import F32, I16, I32, NONE, U8
 from recsys.world.draws import Luck, draw
 from recsys.world.lived import Block
 from recsys.world.log import Settled
@@ -25,14 +25,13 @@ VIEWS_STAY = 0.9
 def carry(world: World, state: State, *, lived: Block, settled: Settled) -> State:
     """Return the state at the next noon."""
     pairs, brands = lived.pairs, world.brands
-    known, known_day, like, num_known, boost = _learn(world, state, lived=lived, settled=settled)
+    known, like, num_known, boost = _learn(world, state, lived=lived, settled=settled)
     tired, subscribed = _tire(world, state, lived)
     shown, shown_times = _show(state, lived)
     views = np.bincount(world.sales.brand[pairs.sale], minlength=len(brands))
     return State(
         day=state.day + 1,
         known=known,
-        known_day=known_day,
         like=like,
         num_known=num_known,
         boost=boost,
@@ -48,8 +47,8 @@ def carry(world: World, state: State, *, lived: Block, settled: Settled) -> Stat
 
 def _learn(
     world: World, state: State, *, lived: Block, settled: Settled
-) -> tuple[np.ndarray, np.ndarray, F32, I32, F32]:
-    """Return known, known_day, like, num_known and boost after first purchases of brands."""
+) -> tuple[I16, F32, I32, F32]:
+    """Return known, like, num_known and boost after first purchases of brands."""
     pairs, count = lived.pairs, len(world.brands)
     first = settled.bought & pairs.new
     keys = np.unique(pairs.member[first] * count + world.sales.brand[pairs.sale[first]])
@@ -57,16 +56,15 @@ def _learn(
     rank = np.arange(len(member)) - np.searchsorted(member, member)
     slot = (state.num_known[member] + rank) % KNOWN
     pleased = liking(world.members.key[member], world.brands, brand)
-    known, known_day = state.known.copy(), state.known_day.copy()
+    known = state.known.copy()
     like, num_known = state.like.copy(), state.num_known.copy()
     known[member, slot] = brand
-    known_day[member, slot] = state.day
     like[member, slot] = pleased
     np.add.at(num_known, member, 1)
     boost = state.boost * np.float32(BOOST_STAYS)
     gain = np.float32(BOOST * world.spec.discovery_value) * np.maximum(pleased, 0)
     np.add.at(boost, member, gain)
-    return known, known_day, like, num_known, boost
+    return known, like, num_known, boost
 
 
 def _tire(world: World, state: State, lived: Block) -> tuple[F32, np.ndarray]:

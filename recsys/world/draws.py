@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, auto
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +56,20 @@ def unit(words: U64) -> F32:
     return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
+@lru_cache(maxsize=4_096)
+def _salts(purpose: tuple[int, ...], width: int | None = None) -> U64:
+    """Hash a purpose once for all blocks of a day, U64[] or U64[width], not to be written to."""
+    return keyed(*purpose) if width is None else keyed(*purpose, np.arange(width))
+
+
 def draw(keys: U64, *purpose: int) -> F32:
     """Draw one number in [0, 1) for each key and this purpose, F32 of the keys' shape."""
-    return unit(splitmix64(keys ^ keyed(*purpose)))
+    return unit(splitmix64(keys ^ _salts(purpose)))
 
 
 def draws(keys: U64, width: int, *purpose: int) -> F32:
     """Draw `width` numbers in [0, 1) for each key, F32[n, width]."""
-    return unit(splitmix64(keys[:, None] ^ keyed(*purpose, np.arange(width))[None, :]))
+    return unit(splitmix64(keys[:, None] ^ _salts(purpose, width)))
 
 
 def normals(keys: U64, width: int, *purpose: int) -> F32:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from recsys.domain.arrays import F32, I64, NONE
+from recsys.domain.arrays import F32, I16, I64, NONE
 from recsys.world.brands import Brands, make_brands
 from recsys.world.clock import noons, season
 from recsys.world.draws import U32, on_grid
@@ -79,8 +79,8 @@ class Offer:
     """F32[18, s]: a point of taste times this is minus the squared distance."""
     terms: F32
     """F32[len(TRAITS), s]: a member's traits times this is all that is bilinear."""
-    column_of_brand: I64
-    """Column of each brand's open sale, or NONE, I64[b]; a brand has one at most."""
+    column_of_brand: I16
+    """Column of each brand's open sale, or NONE, I16[b + 1], the last for no brand."""
     closes_in: I64
     """Microseconds from `at` to closing, I64[s]."""
     luck: U32
@@ -104,7 +104,7 @@ def offer(world: World, rows: I64, *, at: int, visible: bool = False) -> Offer:
     style = sales.style[rows]
     squared = (style**2).sum(axis=1)
     brand = sales.brand[rows]
-    column = np.full(len(world.brands), NONE, dtype=np.int64)
+    column = np.full(len(world.brands) + 1, NONE, dtype=np.int16)
     column[brand] = np.arange(len(rows))
     return Offer(
         at=at,

@@ -28,8 +28,6 @@ class State:
     """The next day to be played."""
     known: I16
     """Brands bought before, I16[n, KNOWN]; NONE where free."""
-    known_day: I16
-    """The day of the first purchase, I16[n, KNOWN]; -1 for before the start."""
     like: F32
     """How each known brand pleased, F32[n, KNOWN] on the grid."""
     num_known: I32
@@ -79,12 +77,13 @@ def first_state(brands: Brands, sales: Sales, members: Members) -> State:
     """Return the state at the noon of day 0: long-standing members know brands already."""
     count = len(members)
     known = _known_before(brands, members)
-    pleased = liking(members.key[:, None], brands, known) + np.float32(0.25)
+    row, slot = np.nonzero(known != NONE)
+    like = np.zeros(known.shape, dtype=np.float32)
+    like[row, slot] = liking(members.key[row], brands, known[row, slot]) + np.float32(0.25)
     return State(
         day=0,
         known=known,
-        known_day=np.full(known.shape, -1, dtype=np.int16),
-        like=np.where(known == NONE, np.float32(0), pleased),
+        like=like,
         num_known=(known != NONE).sum(axis=1, dtype=np.int32),
         boost=np.zeros(count, dtype=np.float32),
         tired=np.zeros(count, dtype=np.float32),
@@ -99,7 +98,7 @@ def first_state(brands: Brands, sales: Sales, members: Members) -> State:
 
 def liking(keys: U64, brands: Brands, rows: np.ndarray) -> F32:
     """Return how a brand pleases a member who buys it, on the grid: half quality, half luck."""
-    luck = normals((keys ^ brands.key[rows]).ravel(), 1, Luck.LIKE)[:, 0].reshape(rows.shape)
+    luck = normals(keys ^ brands.key[rows], 1, Luck.LIKE)[:, 0]
     pleased = np.clip(0.5 * brands.quality[rows] + 0.5 * luck, -1.5, 1.5)
     return on_grid(pleased)
 
@@ -112,7 +111,7 @@ def _known_before(brands: Brands, members: Members) -> I16:
     share = np.clip((1 - np.exp(-1.2 * years)) * (0.9 + 0.1 * luck), 0, 1)
     how_many = np.floor(KNOWN * np.where(members.awake, share, share / 3))
     row, slot = np.nonzero(np.arange(KNOWN) < how_many[:, None])
-    numbers = draws(members.key, 3 * KNOWN, Luck.KNOWN, 1).reshape(count, KNOWN, 3)[row, slot]
+    numbers = draws(members.key[row] ^ slot.astype(np.uint64), 3, Luck.KNOWN, 1)
     wants = np.cumsum(members.need, axis=1)
     wanted = (numbers[:, 0] * wants[row, -1])[:, None] >= wants[row]
     department = wanted.sum(axis=1).clip(max=wants.shape[1] - 1)

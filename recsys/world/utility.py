@@ -80,9 +80,8 @@ def _known(liked: F32, world: World, *, state: State, offer: Offer, rows: I64) -
     level = members.level[rows]
     charm = np.float32(CHARM) * members.appetite[rows] - np.float32(TRUST)
     liked += (charm - np.float32(PRICE_GAP / 2) * level**2)[:, None]
-    known = state.known[rows]
-    column = offer.column_of_brand[known]
-    member, slot = np.nonzero((known >= 0) & (column >= 0) & (state.known_day[rows] < offer.day))
+    column = offer.column_of_brand[state.known[rows]]
+    member, slot = np.nonzero(column >= 0)
     pleased = np.float32(LIKING) * state.like[rows[member], slot]
     liked[member, column[member, slot]] += pleased - charm[member]
 
