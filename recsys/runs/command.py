@@ -80,7 +80,7 @@ def mistake_in(
 ) -> tuple[str, ...] | None:
     """Return the lines of an error text for one word, or None if it is right."""
     key, equals, value = word.partition("=")
-    if word in HYDRA_FLAGS or key in HYDRA_KEYS or word.startswith(("install=", "query=")):
+    if is_flag(word) or key in HYDRA_KEYS:
         return None
     if key.startswith("-"):
         return dashes(key, value, known)
@@ -97,10 +97,16 @@ def mistake_in(
         return option_mistake(key, value, vocabulary)
     if key in known or takes_any_key(vocabulary.spec, key):
         return None
+    hint = nearest(key, value, known, groups=list(vocabulary.groups))
     return (
         f"no setting called {key!r} (in {word})",
-        *nearest(key, value, known, groups=list(vocabulary.groups)),
+        *(hint or (f"all of them: recsys {vocabulary.verb} --help",)),
     )
+
+
+def is_flag(word: str) -> bool:
+    """Tell whether a word is a flag of Hydra's that we keep, or the value of one."""
+    return word in HYDRA_FLAGS or word.startswith(("install=", "query="))
 
 
 def dashes(key: str, value: str, known: Mapping[str, str]) -> tuple[str, ...]:
@@ -132,7 +138,7 @@ def nearest(
     """Suggest at most three settings: the same last part anywhere, then close spellings."""
     last = key.rpartition(".")[2]
     same = [p for p in known if p.rpartition(".")[2] in {last, ALSO_CALLED.get(last)}]
-    spelled = get_close_matches(key, [*groups, *known], n=3, cutoff=0.6)
+    spelled = get_close_matches(key, [*groups, *known], n=3, cutoff=0.7)
     ends = {path.rpartition(".")[2]: path for path in known}
     close_ends = [ends[end] for end in get_close_matches(last, ends, n=2, cutoff=0.7)]
     contains = [

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
+
+WIDTH = 80
+"""Columns of a line at most: what a terminal shows without wrapping."""
 
 
 class Console:
@@ -24,8 +28,9 @@ class Console:
 
     def fact(self, name: str, text: str, *more: str) -> None:
         """Print a named fact, and its further lines below it."""
-        self.line(f"  {name:<9}{text}")
-        for extra in more:
+        first, *rest = [part for line in (text, *more) for part in folded(line, WIDTH - 11)]
+        self.line(f"  {name:<9}{first}")
+        for extra in rest:
             self.line(f"  {'':<9}{extra}")
 
     def table(self, rows: list[list[str]], *, indent: int = 2) -> None:
@@ -43,14 +48,26 @@ class Console:
         print(text, flush=True)
 
 
+def folded(line: str, width: int = WIDTH) -> list[str]:
+    """Break a line at spaces where it is too wide; words stay whole, so that paths can be copied.
+
+    Further lines stand two columns deeper than the first.
+    """
+    deeper = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line, width, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False
+    ) or [""]
+
+
 def complain(text: str) -> None:
     """Print an error to standard error."""
-    print(f"error: {text}", file=sys.stderr, flush=True)
+    say(f"error: {text}")
 
 
 def say(text: str) -> None:
-    """Print a text that is no error, to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a text to standard error."""
+    lines = [part for line in text.splitlines() for part in folded(line)]
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

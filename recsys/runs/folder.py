@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -138,10 +139,18 @@ def flat(plain: Any, prefix: str = "") -> JSON:
 
 
 def command_line() -> str:
-    """Return the command as it was typed."""
-    script = Path(sys.argv[0]).name if sys.argv else "recsys"
-    shown = f"python {script}" if script.endswith(".py") else script
-    return " ".join([shown, *sys.argv[1:]])
+    """Return the command as it was typed; what Hydra is given is another text."""
+    typed = sys.orig_argv
+    script = sys.argv[0] if sys.argv else ""
+    if script in typed:
+        words = typed[typed.index(script) + 1 :]
+    elif "-m" in typed:
+        words = typed[typed.index("-m") + 2 :]
+        script = "recsys"
+    else:
+        words = sys.argv[1:]
+    name = Path(script).name or "recsys"
+    return shlex.join(["python", name, *words] if name.endswith(".py") else [name, *words])
 
 
 def version() -> str:

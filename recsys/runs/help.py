@@ -6,9 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from recsys.runs.command import HELP_FLAGS, Vocabulary, chosen_kinds
+from recsys.runs.console import WIDTH
 from recsys.runs.settings import Setting, walk
-
-WIDTH = 80
 
 EXAMPLES = {
     "train": (

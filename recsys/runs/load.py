@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 import recsys
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec
-from recsys.runs.command import HELP_FLAGS, Vocabulary, check_words, together
+from recsys.runs.command import (
+    HELP_FLAGS,
+    HYDRA_KEYS,
+    Vocabulary,
+    check_words,
+    is_flag,
+    together,
+)
 from recsys.runs.guard import guarded
 from recsys.runs.help import help_text
-from recsys.runs.settings import kind_of, variants, walk
+from recsys.runs.sentences import sentence
+from recsys.runs.settings import kind_of, variants
 
 S = TypeVar("S", bound=Spec)
 
@@ -72,32 +83,76 @@ def arguments(verb: str, spec: type[Spec], words: Sequence[str]) -> list[str]:
         sys.stdout.write(help_text(known, words))
         sys.exit(0)
     check_words(words, known)
+    several = [word for word in words if not is_flag(word) and len(values_of(word)) > 1]
+    if several and not {"-m", "--multirun"} & set(words):
+        raise SettingError(
+            f"{several[0]} names several values", "one run each: add -m     a list: key=[a,b]"
+        )
     own = [f"hydra.searchpath=[{folder.resolve().as_uri()}]" for folder in own_configs(Path.cwd())]
-    return [*rewritten(words, spec), *own]
+    return ordered([*rewritten(words, known), *own])
 
 
-def rewritten(words: Sequence[str], spec: type[Spec]) -> list[str]:
-    """Turn settings inside a nested union into one replacement of that union.
+def ordered(words: Sequence[str]) -> list[str]:
+    """Put settings before flags: Hydra's argument parser takes no setting after a flag."""
+    flags = [word for word in words if is_flag(word)]
+    return [word for word in words if not is_flag(word)] + flags
 
-    `towers.loss.kind=full` would otherwise be merged into the fields of the default kind.
+
+def rewritten(words: Sequence[str], verb: Vocabulary) -> list[str]:
+    """Write settings the way Hydra sets what a config file left out: `++key=value`.
+
+    That holds for column names and for tables that are null by default. Settings inside a nested
+    union become one replacement of it, as `towers.loss.kind=full` would otherwise be merged into
+    the fields of the default kind.
+
+    Raises:
+        SettingError: a value cannot be read.
     """
-    unions = nested_unions(spec)
+    unions = nested_unions(verb.spec)
     kept: list[str] = []
-    inside: dict[str, dict[str, str]] = {}
+    inside: dict[str, dict[str, list[str]]] = {}
     for word in words:
-        key, _, value = word.partition("=")
+        key = word.partition("=")[0]
+        if is_flag(word):
+            kept.append(word)
+            continue
+        values = values_of(word)
         home = next((path for path in unions if key.startswith(f"{path}.")), None)
-        if home is None:
+        if home is not None:
+            inside.setdefault(home, {})[key.removeprefix(f"{home}.")] = values
+        elif key in verb.groups or key in HYDRA_KEYS:
             kept.append(word)
         else:
-            inside.setdefault(home, {})[key.removeprefix(f"{home}.")] = value
+            kept.append(f"++{word}")
     for path, fields in inside.items():
         if "kind" in fields:
-            body = ",".join(f"{name}:{value}" for name, value in fields.items())
-            kept += [f"~{path}", f"+{path}={{{body}}}"]
+            bodies = [
+                ",".join(f"{name}:{value}" for name, value in zip(fields, combined, strict=True))
+                for combined in product(*fields.values())
+            ]
+            # the old fields go first: Hydra would merge them into the new ones
+            kept += [f"~{path}", f"+{path}={','.join(f'{{{body}}}' for body in bodies)}"]
         else:
-            kept += [f"{path}.{name}={value}" for name, value in fields.items()]
+            kept += [f"++{path}.{name}={','.join(values)}" for name, values in fields.items()]
     return kept
+
+
+def values_of(word: str) -> list[str]:
+    """Return the values of `key=value`: several if it is a sweep.
+
+    Raises:
+        SettingError: Hydra's grammar cannot read it.
+    """
+    try:
+        read = OverridesParser.create().parse_override(word)
+    except HydraException:
+        raise SettingError(
+            f"cannot read {word!r}",
+            "quote a value that holds any of  = , : { } [ ] ( ) $  like this: 'key=\"a=b\"'",
+        ) from None
+    if read.is_sweep_override():
+        return list(read.sweep_string_iterator())
+    return [word.partition("=")[2]]
 
 
 def nested_unions(spec: type[Spec], prefix: str = "", depth: int = 0) -> list[str]:
@@ -144,7 +199,11 @@ def accept(config: DictConfig, spec: type[S]) -> S:
     Raises:
         SettingError: values out of bounds or of the wrong type.
     """
-    return from_plain(OmegaConf.to_container(config, resolve=True), spec)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as refused:
+        raise SettingError(f"{refused.full_key}: {str(refused).splitlines()[0]}") from None
+    return from_plain(plain, spec)
 
 
 def from_plain(plain: Any, spec: type[S]) -> S:
@@ -157,46 +216,6 @@ def from_plain(plain: Any, spec: type[S]) -> S:
         return spec.model_validate(plain)
     except ValidationError as refused:
         raise together([sentence(error, plain, spec) for error in refused.errors()]) from None
-
-
-def sentence(error: Any, plain: Any, spec: type[Spec]) -> str:
-    """Say what is wrong with one value, where it stands and what it may be."""
-    path = dotted(error["loc"], plain)
-    value, context = error["input"], error.get("ctx", {})
-    match error["type"]:
-        case "extra_forbidden":
-            known = [setting.path for setting in walk(spec, {})]
-            close = get_close_matches(path, known, n=1)
-            hint = f"\n  did you mean:  {close[0]}" if close else ""
-            return f"no setting called {path!r}{hint}"
-        case "missing":
-            return f"{path} is needed\n  set it: {path}=..."
-        case "less_than_equal" | "less_than":
-            return f"{path}={value} is more than {context.get('le', context.get('lt'))}"
-        case "greater_than_equal" | "greater_than":
-            bound = context.get("ge", context.get("gt"))
-            return f"{path}={value} is less than the least allowed, {bound}"
-        case "literal_error":
-            return f"{path}={value} is not there\n  {path} can be: {context['expected']}"
-        case "union_tag_invalid":
-            possible = context["expected_tags"]
-            return f"{path}.kind={context['tag']} is not there\n  it can be: {possible}"
-        case "value_error":
-            return f"{path or 'config'}: {context['error']}"
-        case _:
-            return f"{path}={value}: {error['msg']}"
-
-
-def dotted(loc: Sequence[str | int], plain: Any) -> str:
-    """Return the path of a value without the kinds that pydantic puts between."""
-    parts: list[str] = []
-    node = plain
-    for part in loc:
-        if isinstance(node, Mapping) and part not in node and node.get("kind") == part:
-            continue
-        parts.append(str(part))
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return ".".join(parts)
 
 
 def threads_before_import(threads: int | None = None) -> None:

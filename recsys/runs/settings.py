@@ -31,10 +31,21 @@ def variants(annotation: object) -> tuple[type[Spec], ...]:
     return ()
 
 
+def variants_at(spec: type[Spec], path: str) -> tuple[type[Spec], ...]:
+    """Return the Spec classes that may stand at a dotted path below a Spec."""
+    found: tuple[type[Spec], ...] = (spec,)
+    for part in path.split(".") if path else ():
+        fields = [known.model_fields[part] for known in found if part in known.model_fields]
+        found = tuple(variant for field in fields for variant in variants(field.annotation))
+    return found
+
+
 def kind_of(variant: type[Spec]) -> str | None:
     """Return the `kind` that selects a variant of a union, or None for a plain Spec."""
     field = variant.model_fields.get("kind")
-    return str(get_args(field.annotation)[0]) if field else None
+    if field is None or get_origin(field.annotation) is not Literal:
+        return None
+    return str(get_args(field.annotation)[0])
 
 
 def walk(spec: type[Spec], chosen: Mapping[str, str], prefix: str = "") -> Iterator[Setting]:
@@ -46,6 +57,8 @@ def walk(spec: type[Spec], chosen: Mapping[str, str], prefix: str = "") -> Itera
         path = f"{prefix}{name}"
         below = variants(field.annotation)
         wanted = chosen.get(path)
+        if wanted not in {kind_of(variant) for variant in below}:
+            wanted = None  # the Spec refuses it and says what is possible
         if not below or is_optional(field.annotation):
             yield Setting(path, default_text(field), meaning(field))
         for variant in below:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
@@ -109,7 +110,7 @@ class Check(Spec):
 
     data: Data = FlashSales()
     out: str = "."
-    """Where quarantine.parquet is written, if a row is set aside."""
+    """Where quarantine.parquet is written."""
 
 
 class Init(Spec):
@@ -123,6 +124,13 @@ class Init(Spec):
     """IANA name of the business time zone: it defines day and noon."""
     force: bool = False
     """Replace a config of that name."""
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"no time zone is called {zone!r}; they read like Europe/Paris or UTC")
+        return zone
 
 
 class Doctor(Spec):
