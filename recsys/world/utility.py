@@ -25,7 +25,7 @@ WORN = 0.35
 
 PAGE = 1.8
 """Log-odds against a view of a sale that is looked at on the page, at utility 0."""
-MAIL = 3.1
+MAIL = 2.7
 """The same for a click in the mail."""
 CART = 3.9
 PHONE_DROP = 0.9

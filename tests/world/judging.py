@@ -63,8 +63,8 @@ def ndcg(scores: np.ndarray, judged: Case, *, depth: int = 10) -> F64:
     gains = np.take_along_axis(judged.relevant, order, axis=1)
     discount = 1 / np.log2(np.arange(depth) + 2)
     best = np.minimum(judged.relevant.sum(axis=1), depth)
-    found: F64 = (gains * discount).sum(axis=1)
-    return found / np.cumsum(discount)[best - 1]
+    found: F64 = (gains * discount).sum(axis=1) / np.cumsum(discount)[best - 1]
+    return found
 
 
 def lowest_and_highest(gaps: Sequence[F64]) -> tuple[float, float]:
