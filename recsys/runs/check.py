@@ -26,7 +26,7 @@ def check(spec: Check) -> None:
     tell.data(console, prepared)
     tables(console, prepared.checked)
     for warning in prepared.notes:
-        console.line(f"  note     {warning}")
+        console.fact("note", warning)
     if prepared.checked.quarantine.height:
         console.fact("all kept", f"{spec.out.rstrip('/')}/quarantine.parquet")
 

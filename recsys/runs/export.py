@@ -63,8 +63,12 @@ def write_vectors(vectors: Embeddings, folder: Path, *, rows_per_file: int) -> N
     folder.mkdir()
     for number, first in enumerate(range(0, max(len(vectors.ids), 1), rows_per_file)):
         rows = slice(first, first + rows_per_file)
-        frame = pl.DataFrame({
-            "id": pl.Series(vectors.ids[rows], dtype=pl.String),
-            "vector": pl.Series(vectors.vectors[rows], dtype=pl.Array(pl.Float32, vectors.dim)),
-        })
-        frame.write_parquet(folder / f"part-{number:05}.parquet")
+        frame_of(vectors, rows).write_parquet(folder / f"part-{number:05}.parquet")
+
+
+def frame_of(vectors: Embeddings, rows: slice = slice(None)) -> pl.DataFrame:
+    """Return vectors as a frame: id (str), vector (fixed list of float32)."""
+    return pl.DataFrame({
+        "id": pl.Series(vectors.ids[rows], dtype=pl.String),
+        "vector": pl.Series(vectors.vectors[rows], dtype=pl.Array(pl.Float32, vectors.dim)),
+    })

@@ -50,8 +50,6 @@ class Train(Spec):
     """Where run folders are made."""
     bundles_dir: str = "bundles"
     """Where bundles are published."""
-    cache_dir: str = "cache"
-    """Where checked data sets are kept."""
 
 
 class Serving(Spec):

@@ -12,7 +12,7 @@ from recsys.runs import tell
 from recsys.runs.journey import Journey, embark, plan
 from recsys.runs.judge import judge
 from recsys.runs.learn import Learned, learn, pose
-from recsys.runs.prepare import prepare
+from recsys.runs.prepare import Prepared, prepare
 from recsys.runs.publish import publish
 from recsys.runs.spec import Train
 
@@ -31,25 +31,30 @@ def train(spec: Train) -> None:
     with StopFlag().listening() as stop, embark(spec) as run:
         prepared = prepare(spec.data, folder=run.path)
         tell.data(run.console, prepared)
-        run.on_data(prepared.dataset.fingerprint)
-        task = pose(prepared, spec, run.path)
-        tell.task(run.console, task)
-        curve = tell.Curve(run.console, run.path / "metrics.csv")
-        learned = learn(task, spec, run.path, stop=stop, on_epoch=curve)
+        learned, curve = learned_from(prepared, spec, run, stop=stop)
         judged = judge(learned, spec, run.folder, curve=curve.rows)
         page.write(judged, run.path)
         tell.results(run.console, judged.report, learned)
         met(judged.report, spec.evaluate.require)
-        last_lines(run, learned, publish(learned.model, spec))
+        last_lines(run, publish(learned.model, spec))
 
 
-def last_lines(run: Journey, learned: Learned, bundle: Path) -> None:
+def learned_from(
+    prepared: Prepared, spec: Train, run: Journey, *, stop: StopFlag
+) -> tuple[Learned, tell.Curve]:
+    """Pose the task and learn it, an epoch a line; return what was learned and the lines."""
+    run.on_data(prepared.dataset.fingerprint)
+    task = pose(prepared, spec, run.path)
+    tell.task(run.console, task)
+    curve = tell.Curve(run.console, run.path / "metrics.csv")
+    learned = learn(task, spec, run.path, stop=stop, on_epoch=curve)
+    run.folder.record(checkpoint=learned.checkpoint.name, encoders=task.encoders.name)
+    return learned, curve
+
+
+def last_lines(run: Journey, bundle: Path) -> None:
     """Say what was made and what to type next."""
-    run.folder.record(
-        bundle=bundle.name,
-        checkpoint=learned.checkpoint.name,
-        encoders=learned.task.encoders.name,
-    )
+    run.folder.record(bundle=bundle.name)
     console = run.console
     console.line()
     console.line(f"  report   {run.folder.shown}/report.html")
