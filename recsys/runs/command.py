@@ -86,7 +86,7 @@ def mistake_in(
         return dashes(key, value, known)
     if key.startswith(("+", "~")):
         plain = key.lstrip("+~")
-        hint = nearest(plain, value, known)
+        hint = () if plain in vocabulary.groups else nearest(plain, value, known)
         return (f"{word}: settings are never added or removed, only set", *hint)
     if not equals:
         return (
@@ -135,7 +135,7 @@ def option_mistake(group: str, value: str, vocabulary: Vocabulary) -> tuple[str,
 def nearest(
     key: str, value: str, known: Mapping[str, str], *, groups: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Suggest at most three settings: the same last part anywhere, then close spellings."""
+    """Suggest at most three settings: the same last part anywhere, else close spellings."""
     last = key.rpartition(".")[2]
     same = [p for p in known if p.rpartition(".")[2] in {last, ALSO_CALLED.get(last)}]
     spelled = get_close_matches(key, [*groups, *known], n=3, cutoff=0.7)
@@ -144,7 +144,7 @@ def nearest(
     contains = [
         path for path in known if last and len(last) > 1 and last in path.rpartition(".")[2]
     ]
-    found = list(dict.fromkeys([*same, *spelled, *close_ends, *contains]))[:3]
+    found = list(dict.fromkeys(same or [*spelled, *close_ends, *contains]))[:3]
     if not found:
         return ()
     shown = [f"{path}={value}" if value else path for path in found]

@@ -11,7 +11,7 @@ from recsys.runs.settings import Setting, walk
 
 EXAMPLES = {
     "train": (
-        "python train.py                              the built-in shop, about two minutes",
+        "python train.py                              the built-in shop, two minutes",
         "python train.py data=complete_journey        a public set of real purchases",
         "python train.py data=mydata towers.dim=128   your tables, see recsys init",
         "python train.py -m seed=1,2,3                three runs, one after another",
@@ -48,7 +48,9 @@ def help_text(vocabulary: Vocabulary, words: Sequence[str]) -> str:
 
 def setting_lines(setting: Setting) -> list[str]:
     """Write one setting: its assignment, then its meaning, in at most 80 columns."""
-    return [f"  {setting.path}={setting.default}"[:WIDTH], *wrapped(setting.meaning, "      ")]
+    line = f"  {setting.path}={setting.default}"
+    shown = line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+    return [shown, *wrapped(setting.meaning, "      ")]
 
 
 def wrapped(text: str, indent: str) -> list[str]:

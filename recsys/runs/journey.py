@@ -58,6 +58,8 @@ def embark(spec: Train) -> Generator[Journey, None, None]:
     folder, resumed = folder_for(spec)
     console = Console(folder.path / "log.txt", quiet=spec.quiet)
     greet(console, folder, resumed=resumed)
+    if spec.resume and not resumed:
+        console.fact("resume", "no unfinished run has these settings: this is a new one")
     journey = Journey(folder, console, resumed)
     try:
         yield journey

@@ -40,8 +40,8 @@ class Train(Spec):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")] = "noon"
     """Ends the name of the run's folder."""
     resume: str | None = None
-    """Go on with a run: `auto` = the newest unfinished one with equal settings and data, or a
-    run's folder."""
+    """Go on with a run: `auto` = the newest unfinished one with equal settings, or a run's folder,
+    whose settings then need not be typed again."""
     quiet: bool = False
     """Print only the folder made."""
     dry_run: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,13 +84,14 @@ class Curve:
     """Prints one line an epoch, keeps it in metrics.csv and for the report."""
 
     HEADER = (
-        "epoch,loss,val/ndcg_at_10,val/recall_at_10,val/day0_ndcg_at_10,requests_per_second,tau"
+        "epoch,loss,val/ndcg_at_10,val/recall_at_10,val/day0_ndcg_at_10,"
+        "requests_per_second,tau,best"
     )
 
     def __init__(self, console: Console, file: Path) -> None:
-        """Print the head of the table."""
+        """Print the head of the table; a run that goes on keeps the epochs it had."""
         self.console, self.file = console, file
-        self.rows: list[Shown] = []
+        self.rows: list[Shown] = epochs_in(file)
         console.line()
         console.line(" epoch    loss   val/ndcg_at_10   val/recall_at_10   requests/s    time")
 
@@ -103,7 +105,11 @@ class Curve:
         )
         if row.warning:
             self.console.line(f"         {row.warning}")
-        earlier = [replace(shown, best=False) if row.best else shown for shown in self.rows]
+        earlier = [
+            replace(shown, best=shown.best and not row.best)
+            for shown in self.rows
+            if shown.epoch < row.epoch
+        ]
         shown = Shown(row.epoch, row.loss, row.ndcg_at_10, row.recall_at_10, row.best)
         self.rows = [*earlier, shown]
         fresh = not self.file.exists()
@@ -112,8 +118,28 @@ class Curve:
                 metrics.write(f"{self.HEADER}\n")
             metrics.write(
                 f"{row.epoch},{row.loss:.6f},{row.ndcg_at_10:.6f},{row.recall_at_10:.6f},"
-                f"{row.day0_ndcg_at_10:.6f},{row.requests_per_second:.0f},{row.tau:.4f}\n"
+                f"{row.day0_ndcg_at_10:.6f},{row.requests_per_second:.0f},{row.tau:.4f},"
+                f"{int(row.best)}\n"
             )
+
+
+def epochs_in(file: Path) -> list[Shown]:
+    """Return the epochs of a metrics.csv, the last line of each; none where there is no file."""
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as lines:
+        told = {int(row["epoch"]): row for row in csv.DictReader(lines) if row["best"]}
+    best = max((epoch for epoch, row in told.items() if row["best"] == "1"), default=0)
+    return [
+        Shown(
+            epoch,
+            float(row["loss"]),
+            float(row["val/ndcg_at_10"]),
+            float(row["val/recall_at_10"]),
+            epoch == best,
+        )
+        for epoch, row in sorted(told.items())
+    ]
 
 
 def results(console: Console, report: Report, learned: Learned) -> None:

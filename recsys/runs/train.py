@@ -9,9 +9,11 @@ from recsys.domain.stop import StopFlag
 from recsys.evaluate import report as page
 from recsys.evaluate.gate import met
 from recsys.runs import tell
+from recsys.runs.folder import comparable, find
 from recsys.runs.journey import Journey, embark, plan
 from recsys.runs.judge import judge
 from recsys.runs.learn import Learned, learn, pose
+from recsys.runs.load import from_plain
 from recsys.runs.prepare import Prepared, prepare
 from recsys.runs.publish import publish
 from recsys.runs.spec import Train
@@ -25,6 +27,7 @@ def train(spec: Train) -> None:
         InterruptedRunError: a signal asked to stop; what was learned is saved.
         GateError: the result is below `evaluate.require`; the report is written, no bundle.
     """
+    spec = settled(spec)
     if spec.dry_run:
         plan(spec)
         return
@@ -37,6 +40,21 @@ def train(spec: Train) -> None:
         tell.results(run.console, judged.report, learned)
         met(judged.report, spec.evaluate.require)
         last_lines(run, publish(learned.model, spec))
+
+
+def settled(spec: Train) -> Train:
+    """Return the settings to run with: `resume=FOLDER` alone means those of that run.
+
+    Raises:
+        MissingArtefactError: `resume` names no run.
+    """
+    if spec.resume in {None, "auto"}:
+        return spec
+    plain = spec.model_dump(mode="json")
+    if comparable(plain) != comparable(Train().model_dump(mode="json")):
+        return spec
+    then = find(str(spec.resume), Path(spec.runs_dir)).config()
+    return from_plain(plain | comparable(then), Train)
 
 
 def learned_from(
