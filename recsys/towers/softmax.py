@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
 from recsys.domain.arrays import I64
@@ -104,8 +103,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return sums.loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("chunked_softmax is differentiable once: its gradients are made")
         du, dv, dscale = ctx.saved_tensors
         return grads[0] * du, grads[0] * dv, grads[0] * dscale, None, None
 
