@@ -109,7 +109,7 @@ class TwoTower(Spec):
     """Epochs without a better validation before training stops; 0 = never."""
     groups_per_batch: Count = 4
     """Decision times of a step."""
-    rows_per_group: Count = 512
+    rows_per_group: Count = 32
     """Requests of a decision time in a step, at most; fewer where an epoch had under 20 steps."""
 
 
