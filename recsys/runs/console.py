@@ -61,7 +61,10 @@ def folded(line: str, width: int = WIDTH) -> list[str]:
 
 def complain(text: str) -> None:
     """Print an error to standard error."""
-    say(f"error: {text}")
+    first, *more = text.splitlines()
+    head, *rest = folded(first, WIDTH - len("error: "))
+    more = [part for line in more for part in folded(line)]
+    print("\n".join([f"error: {head}", *rest, *more]), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:

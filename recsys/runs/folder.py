@@ -96,7 +96,7 @@ def find(run: str, root: Path) -> RunFolder:
     """
     for path in (root / run, Path(run)):
         if (path / "run.json").exists():
-            return RunFolder(path.resolve() if path.is_symlink() else path)
+            return RunFolder(path.parent / path.readlink() if path.is_symlink() else path)
     raise MissingArtefactError(f"no run {run!r} in {root}", "make one: python train.py")
 
 

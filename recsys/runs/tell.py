@@ -150,8 +150,9 @@ def results(console: Console, report: Report, learned: Learned) -> None:
     test = learned.task.blocks.test
     console.line(
         f" test, {day(int(test.at.min()))} to {day(int(test.at.max()))}: {len(test):,} requests, "
-        f"slice {where or 'all'} (± half of a 95 % interval)"
+        f"slice {where or 'all'}"
     )
+    console.line(" ± half of a 95 % interval, members drawn anew")
     order = ranked(report, where or "all", metric)
     rows = [["", *metrics]]
     for name in order:

@@ -7,7 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+
+from recsys.runs.cli import VERBS, run_task
+from recsys.runs.guard import guarded
+from recsys.runs.load import compose
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = str(ROOT / "train.py")
@@ -36,6 +42,15 @@ def environment(folder: Path) -> dict[str, str]:
     (offline / "sitecustomize.py").write_text(OFFLINE)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     return kept | {"PYTHONPATH": f"{offline}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+
+
+def verb(folder: Path, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb in a folder inside this process, whose libraries are loaded already."""
+    spec, home, _ = VERBS[name]
+    out, err = StringIO(), StringIO()
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+        code = guarded(lambda: run_task(home, compose(name, spec, words)))
+    return subprocess.CompletedProcess([name, *words], code, out.getvalue(), err.getvalue())
 
 
 def begin(folder: Path, *words: str) -> subprocess.Popen[str]:

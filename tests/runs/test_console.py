@@ -41,6 +41,12 @@ def test_words_are_never_broken_so_that_paths_can_be_copied() -> None:
     assert folded("") == [""]
 
 
+def test_a_long_path_stays_on_the_line_that_says_error(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "runs/" + "x" * 80
+    complain(f"{path}\n  was changed")
+    assert capsys.readouterr().err == f"error: {path}\n  was changed\n"
+
+
 def test_tables_align_numbers_right(capsys: pytest.CaptureFixture[str]) -> None:
     Console().table([["", "kept"], ["sales", "7"], ["events", "12,345"]])
     assert capsys.readouterr().out == "            kept\n  sales        7\n  events  12,345\n"

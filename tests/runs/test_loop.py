@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from recsys.domain.artefact import open_artefact, read_manifest
+from recsys.runs.spec import Train
+from tests.runs.conftest import Trained
+from tests.runs.starting import only, recsys, verb
+
+pytestmark = pytest.mark.slow
+
+FIGURE = r"(0\.\d{4} ± 0\.\d{4}|-)"
+KNOWN = (
+    r"",
+    r"recsys \S+   runs/\S+_fdr        Ctrl-C once: save and stop",
+    r"  data     flash_sales \(simulated, truth known\), \d+ \w+ \d{4} to \d+ \w+ \d{4}",
+    r"           [\d,]+ members, [\d,]+ sales, [\d,]+ events",
+    r"  checks   [\d,]+ rows read, [\d,]+ set aside",
+    r"  split    by time: towers to \d+ \w+, validation to \d+ \w+, value to \d+ \w+,",
+    r"             calibration to \d+ \w+, test to \d+ \w+",
+    r"  requests \d+, \d+, \d+, \d+, \d+",
+    r"  features \d+ fields a sale, \d+ a member, \d+\.\d% share a row",
+    r" epoch    loss   val/ndcg_at_10   val/recall_at_10   requests/s    time",
+    r" +\d+ +\d+\.\d{3} +0\.\d{4} (best|    ) +0\.\d{4} +[\d,]+ +\d:\d\d",
+    r" test, \d+ \w+ \d{4} to \d+ \w+ \d{4}: \d+ requests, slice day0",
+    r" ± half of a 95 % interval, members drawn anew",
+    r" +ndcg_at_10 +recall_at_10 +mrr",
+    rf"  \w+( \((ours|truth)\))? +{FIGURE} +{FIGURE} +{FIGURE}",
+    r"  report   runs/\S+_fdr/report\.html",
+    r"  bundle   bundles/[0-9a-f]{16}         now CURRENT",
+    r"next",
+    r"  (recsys|python) .*",
+    r"done in \d:\d\d",
+)
+"""Every line that a run may print: an advert or a warning of a library is none of them."""
+
+
+def test_a_run_prints_known_lines_alone_within_eighty_columns(trained: Trained) -> None:
+    assert trained.said.returncode == 0, trained.said.stderr
+    assert not trained.said.stderr
+    lines = trained.said.stdout.splitlines()
+    known = re.compile("|".join(f"(?:{pattern})" for pattern in KNOWN))
+    assert [line for line in lines if known.fullmatch(line) is None] == []
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_the_log_holds_what_was_printed(trained: Trained) -> None:
+    assert (trained.run / "log.txt").read_text() == trained.said.stdout
+
+
+def test_run_json_tells_how_it_went(trained: Trained) -> None:
+    facts = json.loads((trained.run / "run.json").read_text())
+    assert (facts["status"], facts["exit_code"], facts["error"]) == ("done", 0, "")
+    assert facts["command"] == "python train.py debug=fdr"
+    assert facts["bundle"] == trained.bundle.name
+    assert (trained.run / "checkpoints" / facts["checkpoint"]).is_dir()
+    assert (trained.run / "encoders" / facts["encoders"]).is_dir()
+    assert facts["data_fingerprint"] == read_manifest(trained.bundle).parents["dataset"]
+
+
+def test_the_config_kept_is_the_whole_config(trained: Trained) -> None:
+    spec = Train.model_validate(yaml.safe_load((trained.run / "config.yaml").read_text()))
+    assert (spec.name, spec.towers.epochs, spec.evaluate.bootstrap_draws) == ("fdr", 1, 100)
+    assert spec.data.kind == "flash_sales"
+
+
+def test_metrics_have_a_row_an_epoch(trained: Trained) -> None:
+    with (trained.run / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["epoch"], row["best"]) == ("1", "1")
+    assert 0 < float(row["val/ndcg_at_10"]) < 1
+
+
+def test_the_report_is_one_page_without_network_or_script(trained: Trained) -> None:
+    page = (trained.run / "report.html").read_text()
+    assert "python train.py debug=fdr" in page
+    assert "<script" not in page
+    assert re.findall(r"(?:src|href)=[\"'](?:https?:)?//", page) == []
+    judged = json.loads((trained.run / "report.json").read_text())["report"]["scorers"]
+    assert {"taste", "slates", "random", "popular", "oracle", "visible_oracle"} <= judged.keys()
+
+
+def test_one_member_gets_a_slate_with_parts_and_reasons(trained: Trained) -> None:
+    words = ["recommend", "member=m000042", "slots=4"]
+    said = verb(trained.folder, *words)
+    assert (said.returncode, said.stderr) == (0, "")
+    lines = said.stdout.splitlines()
+    assert lines[0] == "m000042"
+    assert len(lines) == 1 + 3 * 4
+    for place in range(4):
+        title, parts, reason = lines[1 + 3 * place : 4 + 3 * place]
+        assert title.startswith(f"  {place + 1:>2}  ")
+        assert re.fullmatch(
+            r" {6}taste -?\d\.\d{4}  new -?\d\.\d{4}(  curated -?\d\.\d{4})?", parts
+        )
+        assert reason.startswith("      ")
+        assert len(reason.strip()) > 5
+    assert all(len(line) <= 80 for line in lines)
+    assert said.stdout == recsys(trained.folder, *words).stdout
+
+
+def test_slates_as_json_hold_parts_that_add_up(trained: Trained) -> None:
+    words = ["recommend", "member=[m000042,m000007]", "slots=5", "format=json"]
+    said = verb(trained.folder, *words)
+    answers = json.loads(said.stdout)
+    assert [answer["member"] for answer in answers] == ["m000042", "m000007"]
+    for answer in answers:
+        assert [place["slot"] for place in answer["sales"]] == [1, 2, 3, 4, 5]
+        for place in answer["sales"]:
+            total = place["taste"] + place["new"] + place["curated"]
+            assert total == pytest.approx(place["gain"], abs=1e-9)
+            assert place["because"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["recommend", "member=nobody"], 2, "knows no member 'nobody'"),
+        (["recommend", "member=m000042", "bundle=nope"], 4, "bundles/nope"),
+        (["recommend"], 2, "no member named"),
+        (["refresh", "run=nope"], 4, "no run 'nope' in runs"),
+        (["export", "bundles_dir=elsewhere"], 4, "nothing to use in elsewhere"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    trained: Trained, words: list[str], code: int, text: str
+) -> None:
+    said = verb(trained.folder, *words)
+    assert (said.returncode, said.stdout) == (code, "")
+    assert text in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_exported_vectors_are_those_of_the_bundle(copied: Trained) -> None:
+    said = verb(copied.folder, "export", "rows_per_file=400")
+    assert said.returncode == 0, said.stderr
+    folder = only(copied.folder, "exports/*_export")
+    manifest = open_artefact(folder, "export")
+    assert manifest.parents["bundle"] == copied.bundle.name
+    for what, ids in (("members", "members/ids"), ("sales", "sales/info")):
+        frame = pl.read_parquet(folder / what / "*.parquet")
+        vectors = np.load(copied.bundle / what / "vectors.npy")
+        assert frame["vector"].dtype == pl.Array(pl.Float32, vectors.shape[1])
+        assert np.array_equal(frame["vector"].to_numpy(), vectors)
+        column = "member" if what == "members" else "sale"
+        kept = pl.read_parquet(copied.bundle / f"{ids}.parquet")[column]
+        assert frame["id"].to_list() == kept.to_list()
+    assert len(list((folder / "members").glob("*.parquet"))) == 4
+
+
+def test_refresh_makes_the_same_bundle_of_the_same_data_without_training(copied: Trained) -> None:
+    (copied.folder / "bundles" / "CURRENT").unlink()
+    said = verb(copied.folder, "refresh")
+    assert said.returncode == 0, said.stderr
+    assert "epoch" not in said.stdout
+    assert copied.bundle.name == json.loads((copied.run / "run.json").read_text())["bundle"]
+    quiet = verb(copied.folder, "refresh", "quiet=true")
+    assert quiet.stdout == f"bundles/{copied.bundle.name}\n"
+
+
+def test_a_dry_run_of_the_service_opens_the_bundle_and_does_not_listen(trained: Trained) -> None:
+    said = verb(trained.folder, "serve", "dry_run=true")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.startswith(f"serving bundles/{trained.bundle.name}   made ")
+    assert said.stdout.endswith("dry run: nothing listens\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("bundles/*/sales/vectors.npy", "recommend"),
+        ("bundles/*/index.faiss", "serve"),
+        ("runs/2*/encoders/*/encoders.json", "refresh"),
+        ("runs/2*/checkpoints/*/tensors.safetensors", "refresh"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_its_name(copied: Trained, file: str, name: str) -> None:
+    damaged = only(copied.folder, file)
+    damaged.chmod(0o644)
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    words = {"recommend": ["member=m000042"], "serve": ["dry_run=true"]}.get(name, [])
+    said = verb(copied.folder, name, *words)
+    assert said.returncode == 4
+    assert said.stderr.startswith("error: ")
+    assert str(damaged.relative_to(copied.folder)) in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_nothing_is_written_by_a_dry_run(tmp_path: Path) -> None:
+    said = recsys(tmp_path, "train", "dry_run=true")
+    assert said.returncode == 0, said.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"offline"}
+    assert all(len(line) <= 80 for line in said.stdout.splitlines())
