@@ -10,7 +10,7 @@ import numpy as np
 from recsys.domain.arrays import F32, F64, I64, NONE, Bool
 from recsys.evaluate.beyond import Shown, ild, mix_kl
 from recsys.evaluate.metrics import ordering, ranking
-from recsys.evaluate.ranking import ahead, best, keys
+from recsys.evaluate.ranking import Order, keys
 from recsys.evaluate.scene import COMPLEMENTS, Scene
 
 
@@ -30,8 +30,8 @@ def of_scores(now: Scene, scores: F32, ks: Sequence[int], *, by_sale: bool = Tru
     Raises:
         ValueError: the scores have another shape than the shelf, or are not numbers.
     """
-    all_keys = keys(scores, now.ties)
-    everything = ahead(all_keys, now.target)
+    order = Order.of(keys(scores, now.ties), now.target)
+    everything = order.ahead()
     size = np.full(now.relevant.num, len(now.sales))
     slices = {
         "all": ranking(now.relevant, everything.rank, ks)
@@ -39,7 +39,7 @@ def of_scores(now: Scene, scores: F32, ks: Sequence[int], *, by_sale: bool = Tru
     }
     for name, pool in now.pools.items() if by_sale else ():
         inside, count = _at_targets(pool, now), _count(pool, now)
-        part = ahead(all_keys, now.target, pool)
+        part = order.ahead(pool)
         rest = everything.less(part)
         for where, standing, keep, sales in (
             (name, part, inside, count),
@@ -49,7 +49,7 @@ def of_scores(now: Scene, scores: F32, ks: Sequence[int], *, by_sale: bool = Tru
             slices[where] = ranking(relevant, rank, ks) | ordering(
                 relevant, standing.halfway[keep], rank, pool=sales
             )
-    column = best(all_keys, max(ks))
+    column = order.best(max(ks))
     shown = Shown(column, np.ones(column.shape, dtype=np.bool_))
     slices["all"] |= _beyond(now, shown, everything.rank, ks=ks)
     return Figures(slices, now.sales[column].astype(np.int64))

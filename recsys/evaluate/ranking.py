@@ -18,6 +18,8 @@ U64 = NDArray[np.uint64]
 HALF = np.uint64(32)
 STEP = np.uint64(1) << HALF
 """One score higher, as keys count."""
+NARROW = 8
+"""Pools of less than one in NARROW sales are sorted by themselves."""
 
 
 @dataclass(frozen=True)
@@ -72,53 +74,83 @@ def keys(scores: F32, ties: U64) -> U64:
     return (ordered.astype(np.uint64) << HALF) | ties
 
 
-def best(all_keys: U64, k: int) -> I64:
-    """Return the columns of the k highest keys of each row, best first, I64[n, min(k, s)]."""
-    width = all_keys.shape[1]
-    if k * 4 >= width:
-        return np.argsort(all_keys, axis=1)[:, ::-1][:, :k]
-    top = np.argpartition(all_keys, width - k, axis=1)[:, width - k :]
-    order = np.argsort(np.take_along_axis(all_keys, top, axis=1), axis=1)[:, ::-1]
-    return np.take_along_axis(top, order, axis=1)
+@dataclass(frozen=True)
+class Order:
+    """n shelves of s sales, sorted once, and where t targets stand in them."""
+
+    keys: U64
+    """U64[n, s]."""
+    columns: I64
+    """Columns by ascending key, I64[n, s]."""
+    row: I64
+    """Shelf of each target, I64[t]."""
+    edges: U64
+    """Least keys of: this score, beyond this key, beyond this score; U64[3, t]."""
+    places: I64
+    """How many keys of the shelf are below each edge, I64[3, t]."""
+
+    @classmethod
+    def of(cls, keys: U64, targets: tuple[I64, I64]) -> Order:
+        """Sort keys and look up the targets (row, column)."""
+        row, column = targets
+        columns = np.argsort(keys, axis=1)
+        own = keys[row, column]
+        score = (own >> HALF) << HALF
+        edges = np.stack([score, own + np.uint64(1), score + STEP])
+        places = _below(np.take_along_axis(keys, columns, axis=1), row, edges)
+        return cls(keys=keys, columns=columns, row=row, edges=edges, places=places)
+
+    def best(self, k: int) -> I64:
+        """Return the columns of the k highest keys of each row, best first, I64[n, min(k, s)]."""
+        return self.columns[:, ::-1][:, :k]
+
+    def ahead(self, pool: Bool | None = None) -> Ahead:
+        """Count what comes before each target in a pool Bool[1 or n, s] of sales."""
+        if pool is None:
+            return _ahead(self.keys.shape[1] - self.places)
+        if pool.sum(axis=1).max(initial=0) * NARROW > self.keys.shape[1]:
+            return _ahead(self._wide(pool))
+        packed = np.sort(_packed(self.keys, pool), axis=1)
+        return _ahead(packed.shape[1] - _below(packed, self.row, self.edges))
+
+    def _wide(self, pool: Bool) -> I64:
+        # a running count along the one order costs less than another sort
+        sorted_pool = (
+            pool[0][self.columns]
+            if len(pool) == 1
+            else np.take_along_axis(pool, self.columns, axis=1)
+        )
+        count = np.zeros((len(self.keys), self.keys.shape[1] + 1), dtype=np.int32)
+        np.cumsum(sorted_pool, axis=1, out=count[:, 1:])
+        beyond: I64 = (count[self.row, -1] - count[self.row, self.places]).astype(np.int64)
+        return beyond
 
 
-def ahead(all_keys: U64, targets: tuple[I64, I64], pool: Bool | None = None) -> Ahead:
-    """Count what comes before each target (row, column) in a pool Bool[1 or n, s] of sales."""
-    row, column = targets
-    own = all_keys[row, column]
-    score = (own >> HALF) << HALF
-    ordered = np.sort(_pooled(all_keys, pool), axis=1)
-    width = ordered.shape[1]
-    higher = width - _below(ordered, row, score + STEP)
-    return Ahead(
-        by_key=width - _below(ordered, row, own + np.uint64(1)),
-        by_score=higher,
-        equal=width - _below(ordered, row, score) - higher,
-    )
+def _ahead(beyond: I64) -> Ahead:
+    at_least, by_key, by_score = beyond
+    return Ahead(by_key=by_key, by_score=by_score, equal=at_least - by_score)
 
 
-def _pooled(all_keys: U64, pool: Bool | None) -> U64:
-    if pool is None:
-        return all_keys
+def _packed(keys: U64, pool: Bool) -> U64:
+    """Move the keys of a pool to the left, 0 behind them, U64[n, widest]."""
     if len(pool) == 1:
-        return all_keys[:, pool[0]]
-    # small pools of a wide shelf are packed to the left: sorting is what costs
+        return keys[:, pool[0]]
     row, column = np.nonzero(pool)
     count = np.bincount(row, minlength=len(pool))
-    packed = np.zeros((len(pool), max(int(count.max(initial=0)), 1)), dtype=np.uint64)
-    packed[row, np.arange(len(row)) - (np.cumsum(count) - count)[row]] = all_keys[row, column]
+    packed = np.zeros((len(pool), int(count.max(initial=0))), dtype=np.uint64)
+    packed[row, np.arange(len(row)) - (np.cumsum(count) - count)[row]] = keys[row, column]
     return packed
 
 
-def _below(ordered: U64, row: I64, key: U64) -> I64:
-    """Count the cells of ascending rows that are below a key: all bisections at once."""
+def _below(ordered: U64, row: I64, edges: U64) -> I64:
+    """Count the cells of ascending rows below each edge [e, t]: all bisections at once."""
     width = ordered.shape[1]
-    low = np.zeros(len(row), dtype=np.int64)
-    high = np.full(len(row), width, dtype=np.int64)
+    low = np.zeros(edges.shape, dtype=np.int64)
+    high = np.full(edges.shape, width, dtype=np.int64)
     for _ in range(width.bit_length()):
         middle = (low + high) // 2
         open_ = low < high
-        below = open_ & (ordered[row, np.minimum(middle, width - 1)] < key)
+        below = open_ & (ordered[row, np.minimum(middle, width - 1)] < edges)
         low = np.where(below, middle + 1, low)
         high = np.where(open_ & ~below, middle, high)
     return low

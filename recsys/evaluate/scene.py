@@ -19,8 +19,8 @@ from recsys.evaluate.metrics import Relevant
 from recsys.evaluate.past import Past, columns, marked, past, summed
 from recsys.evaluate.ranking import U64, tie_bits
 
-CELLS = 4_000_000
-"""Cells of the widest matrix of a chunk: 32 MB of keys."""
+CELLS = 2_000_000
+"""Cells of the widest matrix of a chunk: 16 MB of keys."""
 COMPLEMENTS: Mapping[str, str] = {
     "day0": "older",
     "curated": "not_curated",

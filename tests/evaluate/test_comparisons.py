@@ -69,8 +69,7 @@ def test_slices_stand_in_their_own_order_whatever_the_reports() -> None:
     judged = report()
     names = ("history_20_up", "older", "history_5_19", "day0", "history_0", "all")
     mixed = {
-        scorer: dict.fromkeys(names, slices["all"])
-        for scorer, slices in judged.scorers.items()
+        scorer: dict.fromkeys(names, slices["all"]) for scorer, slices in judged.scorers.items()
     }
     table = comparisons.slices(Report(scorers=mixed, headline=judged.headline))
     assert table is not None
