@@ -146,12 +146,14 @@ class MemberTower(nn.Module):
 
     def _lately(self, window: Window, log_price: Tensor, blank: Tensor) -> Tensor:
         """Return the part of q that the past decides [B, D]; a hidden past says nothing."""
-        numbers = past_numbers(window, log_price)
+        # a hidden past must look like none, as that of a new member will
+        nothing = torch.zeros(NUMBERS, device=blank.device)
+        nothing[:3] = torch.nan
+        numbers = torch.where(blank[:, None], nothing, past_numbers(window, log_price))
         numbers = ((numbers - self.number_mean) * self.number_scale).nan_to_num(0.0)
-        seen = ~blank[:, None]
         bucket = torch.log2(1 + window.so_far).long().clamp(max=_ACTIVITY - 1)
         none = torch.full_like(bucket, 5)
         channel = torch.where(window.valid[:, 0], window.what[:, 0] % 5, none)
         lately = embedding(bucket * ~blank, self.activity)
         lately = lately + embedding(torch.where(blank, none, channel), self.last_channel)
-        return torch.add(lately, self.numbers(numbers * seen))
+        return torch.add(lately, self.numbers(numbers))

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import polars.selectors as cs
+import pytest
+import torch
+from torch.nn.functional import softplus
+
+from recsys.data.contract import check
+from recsys.domain.arrays import I64
+from recsys.domain.events import DAY
+from recsys.domain.requests import Requests
+from recsys.domain.source import Source
+from recsys.domain.tables import Tables
+from recsys.towers.batches import past_of
+from recsys.towers.features import Noise
+from recsys.towers.member import NUMBERS, History, past_numbers
+from recsys.towers.resident import Past, Window
+from recsys.towers.sale import SaleTower
+from recsys.towers.spec import TwoTower
+from recsys.towers.standard import standardise, targets
+from recsys.towers.two_tower import Sizes, TwoTowerNet, ask, initial_rows
+from recsys.towers.vectors import Vectors
+from tests.builders import tiny_tables
+from tests.towers.shops import SMALL, Shop, shaken, shop_of
+
+ELEVEN_YEARS = timedelta(days=4018)
+"""From 2015 to 2026: dates fall on the same weekdays, and clocks move on the same day."""
+
+
+def vectors_of(shop: Shop, spec: TwoTower = SMALL) -> Vectors:
+    return Vectors(shaken(shop.net(spec)), shop.resident)
+
+
+def shelf_scores(shop: Shop, requests: Requests, group: int) -> torch.Tensor:
+    vectors = vectors_of(shop)
+    v = vectors.sales(requests.shelf(group).astype(np.int64), int(requests.group_at[group]))
+    return vectors.requests(requests, requests.rows(group)) @ v.T
+
+
+def test_a_score_is_a_cosine_plus_the_bias_of_the_sale(shop: Shop) -> None:
+    vectors, requests = vectors_of(shop), shop.blocks.towers
+    v = vectors.sales(np.arange(shop.dataset.num_sales), int(requests.group_at[-1]))
+    u = vectors.requests(requests, slice(0, 200))
+    assert torch.equal(u[:, -1], torch.ones(200))
+    for part in (u, v):
+        torch.testing.assert_close(part[:, :-1].norm(dim=1), torch.ones(len(part)))
+    cosine = torch.cosine_similarity(u[:, None, :-1], v[None, :, :-1], dim=2)
+    torch.testing.assert_close(u @ v.T, cosine + v[:, -1], rtol=0, atol=1e-6)
+    assert v[:, -1].std() > 0.01
+
+
+def test_the_bias_is_bounded_and_blind_to_the_own_vector(shop: Shop) -> None:
+    at = int(shop.blocks.towers.group_at[-1])
+    everything = np.arange(shop.dataset.num_sales)
+    net = shaken(shop.net(TwoTower(dim=16, bias_max=0.3)))
+    before = Vectors(net, shop.resident).sales(everything, at)
+    assert net.sale_input.own is not None
+    net.sale_input.known.fill_(1)
+    with torch.no_grad():
+        net.sale_input.own.normal_()
+    after = Vectors(net, shop.resident).sales(everything, at)
+    assert torch.equal(before[:, -1], after[:, -1])
+    assert not torch.equal(before[:, :-1], after[:, :-1])
+    with torch.no_grad():
+        net.sale_tower.base_bias.fill_(100)
+    assert Vectors(net, shop.resident).sales(everything, at)[:, -1].max() <= 0.3
+
+
+def test_popularity_reaches_the_bias_and_nothing_else(shop: Shop) -> None:
+    first, last = (int(shop.blocks.towers.group_at[g]) for g in (0, -1))
+    old = np.flatnonzero(shop.dataset.opens_at < first)
+    vectors = vectors_of(shop)
+    early, late = vectors.sales(old, first), vectors.sales(old, last)
+    assert torch.equal(early[:, :-1], late[:, :-1])
+    assert not torch.equal(early[:, -1], late[:, -1])
+
+
+def blank(tables: Tables) -> Tables:
+    """Hide all that is known of one member and one sale."""
+    fields = ("brand", "price", "title", "category", "gender", "discount", "tags")
+    kept = pl.when(pl.col("sale") != "s0007").then(pl.col(*fields)).name.keep()
+    assert tables.members is not None
+    told = pl.when(pl.col("member") != "m0003").then(pl.col("region", "likes", "income"))
+    return replace(
+        tables,
+        members=tables.members.with_columns(told.name.keep()),
+        sales=tables.sales.with_columns(kept),
+        events=tables.events.filter(pl.col("member") != "m0003"),
+    )
+
+
+@pytest.mark.parametrize("identity", ["bounded", "free", "off"])
+def test_blank_members_and_sales_have_finite_unit_vectors(identity: str) -> None:
+    dataset = check(blank(tiny_tables(members=60, days=14)), Source()).dataset
+    shop = shop_of(dataset)
+    spec = TwoTower.model_validate({"dim": 16, "id": identity})
+    member = dataset.members["member"].to_list().index("m0003")
+    sale = dataset.sales["sale"].to_list().index("s0007")
+    assert np.isnan(dataset.shop.price[sale])
+    assert not (dataset.history.member == member).any()
+    vectors = vectors_of(shop, spec)
+    at = int(shop.blocks.towers.group_at[-1])
+    u = vectors.members(
+        Past(np.array([member]), dataset.history.member_ptr[[member]], np.array([at]))
+    )
+    v = vectors.sales(np.array([sale]), at)
+    for part in (u, v):
+        assert torch.isfinite(part).all()
+        torch.testing.assert_close(part[:, :-1].norm(dim=1), torch.ones(1))
+
+
+def test_all_times_moved_by_eleven_years_leave_scores_equal() -> None:
+    tables = tiny_tables(members=60, days=14)
+    frames = {f.name: getattr(tables, f.name) for f in fields(tables)}
+    moved: dict[str, Any] = {
+        name: frame.with_columns(cs.datetime() - ELEVEN_YEARS)
+        for name, frame in frames.items()
+        if isinstance(frame, pl.DataFrame)
+    }
+    assert tables.watermark is not None
+    then = replace(tables, **moved, watermark=tables.watermark - ELEVEN_YEARS)
+    shops = [shop_of(check(t, Source()).dataset) for t in (tables, then)]
+    assert int(shops[0].dataset.opens_at[0]) - int(shops[1].dataset.opens_at[0]) == 4018 * DAY
+    group = shops[0].blocks.towers.num_groups - 1
+    now, before = (shelf_scores(shop, shop.blocks.towers, group) for shop in shops)
+    torch.testing.assert_close(now, before, rtol=0, atol=1e-6)
+
+
+def test_a_request_scores_the_same_alone_and_in_a_crowd(shop: Shop) -> None:
+    vectors, requests = vectors_of(shop), shop.blocks.towers
+    together = vectors.requests(requests, slice(0, 300))
+    for row in range(0, 300, 37):
+        alone = vectors.requests(requests, slice(row, row + 1))
+        torch.testing.assert_close(alone[0], together[row], rtol=1e-5, atol=1e-6)
+
+
+def test_own_vectors_of_sales_that_were_hardly_targets_do_not_reach_the_export(shop: Shop) -> None:
+    net = shaken(shop.net(SMALL))
+    own = net.sale_input.own
+    assert own is not None
+    everything = np.arange(shop.dataset.num_sales)
+    at = int(shop.blocks.test.group_at[-1])
+    unknown = torch.from_numpy(targets(shop.blocks.towers, len(everything)) < 5)
+    assert 0 < int(unknown.sum()) < len(everything)
+
+    def export() -> torch.Tensor:
+        vectors = Vectors(net, shop.resident)
+        u = vectors.requests(shop.blocks.test, slice(0, 100))
+        return torch.cat((vectors.sales(everything, at), u))
+
+    before = export()
+    with torch.no_grad():
+        own[unknown] = own[unknown].flip(0) + 1
+    assert torch.equal(export(), before)
+    with torch.no_grad():
+        own[~unknown] = own[~unknown].flip(0) + 1
+    assert not torch.equal(export(), before)
+
+
+def with_targets(requests: Requests, counts: I64) -> Requests:
+    """Give sale i counts[i] targets, one a request."""
+    sale = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    n = len(sale)
+    made = requests.take(np.arange(n))
+    return replace(
+        made,
+        target_ptr=np.arange(n + 1),
+        target_sale=sale,
+        target_kind=np.ones(n, dtype=np.uint8),
+        target_weight=np.ones(n, dtype=np.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_min", "known"), [(5, [0, 0, 1, 1]), (0, [1, 1, 1, 1]), (6, [0, 0, 0, 1])]
+)
+def test_five_targets_make_a_sale_known_and_four_do_not(
+    shop: Shop, n_min: int, known: list[int]
+) -> None:
+    net = shop.net(TwoTower(dim=8, n_min=n_min))
+    standardise(net, shop.resident, with_targets(shop.blocks.towers, np.array([0, 4, 5, 6])))
+    assert net.sale_input.known[:4].tolist() == known
+
+
+def test_starting_weights_depend_on_the_seed_alone(shop: Shop) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    one = shop.net(SMALL, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(6)
+    two, other = shop.net(SMALL, seed=3), shop.net(SMALL, seed=4)
+    for name, weight in one.state_dict().items():
+        assert torch.equal(weight, two.state_dict()[name]), name
+    assert not torch.equal(one.table, other.table)
+
+
+def test_an_untrained_row_of_the_table_depends_on_its_number_alone(shop: Shop) -> None:
+    sizes = Sizes.of(shop.encoded)
+    some = initial_rows(sizes, np.array([3, 900]), dim=8, seed=1)
+    more = initial_rows(sizes, np.array([3, 17, 900, 901]), dim=8, seed=1)
+    assert torch.equal(some, more[[0, 2]])
+
+
+def test_every_weight_and_buffer_is_float32(shop: Shop) -> None:
+    state = shop.net(SMALL).state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float32}
+
+
+def test_the_temperature_starts_as_asked_and_stays_within_bounds(shop: Shop) -> None:
+    net = shop.net(SMALL)
+    assert float(net.tau.detach()) == pytest.approx(SMALL.tau)
+    with torch.no_grad():
+        net.log_tau.fill_(-9)
+    assert float(net.tau.detach()) == pytest.approx(0.02)
+    with torch.no_grad():
+        net.log_tau.fill_(9)
+    assert float(net.tau.detach()) == pytest.approx(0.5)
+
+
+def window(days: list[list[float]], what: list[list[int]], valid: list[list[bool]]) -> Window:
+    return Window(
+        sale=torch.zeros(len(days), len(days[0]), dtype=torch.int64),
+        what=torch.tensor(what),
+        days=torch.tensor(days),
+        valid=torch.tensor(valid),
+        so_far=torch.tensor(valid).sum(dim=1).float(),
+    )
+
+
+def test_history_is_the_mean_of_means_that_forget_at_their_own_pace() -> None:
+    torch.manual_seed(0)
+    history = History(TwoTower(dim=6))
+    for weight in (history.kind_weight, history.channel_weight, history.exponent):
+        torch.nn.init.normal_(weight)
+    x = torch.randn(1, 3, 6)
+    days, what = [0.5, 4.0, 90.0], [7, 16, 20]
+    shown = window([days], [what], [[True, True, True]])
+    heads = []
+    for head, half in enumerate((1.0, 7.0, 30.0, None)):
+        weights = []
+        for place in range(3):
+            kind, channel = divmod(what[place], 5)
+            raw = history.kind_weight[kind, head] + history.channel_weight[channel, head]
+            fade = softplus(history.exponent[kind, head])
+            aged = torch.tensor(1 + days[place] / half) if half else torch.tensor(1.0)
+            weights.append(raw.exp() * aged.pow(-fade))
+        total = torch.stack(weights)
+        heads.append((total[:, None] * x[0]).sum(dim=0) / total.sum())
+    expected = torch.stack(heads).mean(dim=0)
+    keep = torch.ones(1, 3, dtype=torch.bool)
+    torch.testing.assert_close(history(x, shown, keep)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_event_counts_half_after_the_days_of_its_head() -> None:
+    history = History(TwoTower(dim=4, decay_days=(7.0,)))
+    x = torch.tensor([[[1.0, 0, 0, 0], [0, 1.0, 0, 0]]])
+    keep = torch.ones(1, 2, dtype=torch.bool)
+    h = history(x, window([[0.0, 7.0]], [[0, 0]], [[True, True]]), keep)[0].detach()
+    # two heads: one forgets (2 : 1), one does not (1 : 1)
+    assert h[:2].tolist() == pytest.approx([(2 / 3 + 1 / 2) / 2, (1 / 3 + 1 / 2) / 2], abs=1e-5)
+
+
+def test_numbers_of_a_past_are_those_of_its_valid_events() -> None:
+    log_price = torch.tensor([1.0, 2.0, 4.0, torch.nan])
+    past = replace(
+        window(
+            [[3.0, 9.0, 0.0], [0.0, 0.0, 0.0]],
+            [[0, 5, 5], [0] * 3],
+            [[True, True, False], [False] * 3],
+        ),
+        sale=torch.tensor([[1, 2, 0], [0, 0, 0]]),
+    )
+    numbers = past_numbers(past, log_price)
+    assert numbers.shape == (2, NUMBERS)
+    assert numbers[0, :3].tolist() == pytest.approx([3.0, 1.0, np.log1p(3.0)])
+    assert numbers[0, 4:6].tolist() == pytest.approx([np.log1p(1), np.log1p(1)])
+    assert numbers[1, :3].isnan().all()
+    assert torch.all(numbers[1, 3:] == 0)
+
+
+def test_a_hidden_past_looks_like_no_past(shop: Shop) -> None:
+    hides = TwoTower(dim=16, history_dropout=0.999999, event_dropout=0, field_dropout=0)
+    net = shaken(shop.net(hides))
+    requests = shop.blocks.towers
+    rows = np.arange(len(requests) - 20, len(requests))
+    past = past_of(requests, rows)
+    none = replace(past, end=shop.resident.member_ptr[past.member])
+    made = []
+    for some, noise in ((past, Noise(1)), (none, None)):
+        asked = ask(shop.resident, some, length=8, request=rows)
+        x = torch.randn(*asked.window.sale.shape, 16, generator=torch.Generator().manual_seed(0))
+        made.append(net.member_vectors(shop.resident, asked, x, noise=noise).detach())
+    torch.testing.assert_close(*made)
+
+
+def test_a_sale_tower_starts_as_the_identity_without_bias() -> None:
+    tower = SaleTower(TwoTower(dim=8))
+    x = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(tower.unit(x), torch.nn.functional.normalize(x[:, :-1], dim=1))
+    as_of = torch.ones(5, len(tower.as_of_bias))
+    assert torch.all(tower.bias(x, as_of) == 0)
+
+
+def test_standardised_numbers_have_mean_zero_and_deviation_one(shop: Shop) -> None:
+    net, requests = shop.net(SMALL), shop.blocks.towers
+    shown = shop.resident.window(past_of(requests, slice(0, len(requests))), length=32)
+    numbers = past_numbers(shown, shop.resident.log_price)
+    tower = net.member_tower
+    scaled = (numbers - tower.number_mean) * tower.number_scale
+    assert torch.all(scaled.nanmean(dim=0).abs() < 1e-3)
+    spread = scaled.square().nanmean(dim=0).sqrt()
+    assert torch.all((spread - 1).abs().lt(1e-3) | (spread == 0))
+
+
+def test_standardisers_look_at_the_training_part_alone(shop: Shop) -> None:
+    dataset, training = shop.dataset, shop.blocks.towers
+    events = dataset.events
+    earlier = replace(dataset, events=events.where(events.at < training.at.max()))
+    short = Shop(earlier, shop.blocks, shop.encoded)
+    # positions in the history move when later events go, the pasts stay
+    first = earlier.history.member_ptr[training.member]
+    length = training.history_end - dataset.history.member_ptr[training.member]
+    net = short.bare(SMALL)
+    standardise(net, short.resident, replace(training, history_end=first + length))
+    for name, value in shop.net(SMALL).named_buffers():
+        assert torch.equal(dict(net.named_buffers())[name], value), name
+
+
+def test_a_net_of_another_size_has_the_fields_of_its_data(shop: Shop, endless: Shop) -> None:
+    for some in (shop, endless):
+        net: TwoTowerNet = some.net(SMALL)
+        assert len(net.sale_input.content.scale) == len(some.encoded.sales.fields)
+        assert net.table.shape == (len(some.resident.used), 16)
