@@ -124,10 +124,8 @@ def slices(report: Report) -> TrackTable | None:
 
 
 def slice_metric(report: Report) -> str:
-    """Name the metric the slices are shown in: recall at the headline's depth if it is there."""
-    name = report.headline.rpartition("/")[2]
-    recall = f"recall_at_{name.partition('_at_')[2]}"
-    return recall if recall in report.scorers.get("taste", {}).get("all", {}) else name
+    """Name the metric the slices are shown in: the headline's, which short lists do not flatter."""
+    return report.headline.rpartition("/")[2]
 
 
 def _members(report: Report, stems: Sequence[str]) -> list[str]:

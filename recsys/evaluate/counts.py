@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys.data.popularity import Popularity
-from recsys.domain.arrays import F32, I32, I64
+from recsys.domain.arrays import F32, I32, I64, NONE
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
 from recsys.domain.ties import uniform
@@ -53,13 +53,15 @@ class Popular:
     code: I32
     """What is counted for each sale: its own row, its brand, its category, I32[num_sales]."""
     window_us: int | None = None
+    unknown: int = NONE
+    """The code of sales whose brand or category is not known."""
 
     @classmethod
     def by(cls, history: Events, code: I32) -> Popular:
         """Count by brand or category; sales whose code is NONE are counted together."""
         shut, last = closed(code)
         coded = replace(history, sale=shut[history.sale])
-        return cls(Popularity.of(coded, last + 1), shut)
+        return cls(Popularity.of(coded, last + 1), shut, unknown=last)
 
     def __call__(self, requests: Requests, rows: slice) -> F32:
         """Score each sale of the shelf, F32[n, s]."""
@@ -79,9 +81,10 @@ class BrandAffinity:
     def __call__(self, requests: Requests, rows: slice) -> F32:
         """Score each sale of the shelf, F32[n, s]."""
         before, code = past(self.history, requests, rows), self.popular.code
-        # the last code stands for sales without a brand: nobody has a liking for those
-        shape = (rows.stop - rows.start, int(code.max(initial=0)) + 1)
+        shape = (rows.stop - rows.start, self.popular.unknown + 1)
         liking = summed((before.row, code[before.sale]), shape, before.decayed(self.half_life_us))
+        # two sales without a brand do not share one
+        liking[:, self.popular.unknown] = 0
         return with_fallback(liking[:, code[shelf(requests, rows)]], self.popular(requests, rows))
 
 

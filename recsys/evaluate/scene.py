@@ -158,14 +158,14 @@ def _relevant(requests: Requests, rows: slice, cells: tuple[I64, F32]) -> Releva
     target = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
     kind = requests.target_kind[ptr[0] : ptr[-1]]
     # inverse popularity may not explode: the rarest hundredth counts alike (MODEL 6)
-    least = np.quantile(seen, 0.01) if seen.size else 0.0
-    counts = seen[target if len(seen) > 1 else np.zeros_like(target), column]
+    least = np.quantile(seen, 0.01, axis=1) if seen.size else np.zeros(len(seen))
+    row = target if len(seen) > 1 else np.zeros_like(target)
     return Relevant(
         request=target,
         num=len(ptr) - 1,
         gain=KIND_WEIGHTS[kind].astype(np.float64),
         bought=kind == Kind.PURCHASE,
-        seen=np.maximum(counts, least).astype(np.float64) + 1,
+        seen=np.maximum(seen[row, column], least[row]).astype(np.float64) + 1,
     )
 
 

@@ -12,7 +12,7 @@ LEAST_FOR_STEPS = 1_000
 """Positives a stratum needs for isotonic steps; with fewer, Platt's two numbers (DECISION 2)."""
 LEAST_FOR_A_STRATUM = 20
 """Positives without which a stratum is calibrated together with the other."""
-TINY = 1e-6
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,47 @@ def platt(chance: F32, outcome: Bool) -> Calibrator:
     negatives = len(outcome) - positives
     high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
     target = np.where(outcome, high, low)
-    slope, offset = 1.0, 0.0
+    if not len(outcome):
+        return Calibrator(x=nothing, y=nothing)
+    line = _descend(score, target, start=np.array([1.0, 0.0]))
+    if line[0] <= 0:
+        # chances that rank backwards say nothing: everyone gets the mean
+        level = float(log_odds(np.array([target.mean()]))[0])
+        return Calibrator(x=nothing, y=nothing, slope=0.0, offset=level)
+    return Calibrator(x=nothing, y=nothing, slope=float(line[0]), offset=float(line[1]))
+
+
+def _descend(score: F64, target: F64, *, start: F64) -> F64:
+    """Return (slope, offset) of least log-loss: Newton's steps, halved until they gain."""
+    line, loss = start, _loss(score, target, line=start)
     for _ in range(50):
-        p = sigmoid(slope * score + offset).astype(np.float64)
-        weight = np.maximum(p * (1 - p), 1e-9)
+        p = _chance(line[0] * score + line[1])
+        weight = p * (1 - p)
         gradient = np.array([((p - target) * score).sum(), (p - target).sum()])
         cross = (weight * score).sum()
-        hessian = np.array([[(weight * score**2).sum() + 1e-6, cross], [cross, weight.sum()]])
-        step = np.linalg.solve(hessian, gradient)
-        slope, offset = slope - step[0], offset - step[1]
-        if np.abs(step).max() < 1e-8:
+        hessian = np.array([[(weight * score**2).sum(), cross], [cross, weight.sum()]])
+        step = np.linalg.solve(hessian + 1e-6 * np.eye(2), gradient)
+        while (tried := _loss(score, target, line=line - step)) > loss and np.abs(step).max() > TINY:
+            step /= 2
+        if tried > loss:
             break
-    return Calibrator(x=nothing, y=nothing, slope=max(float(slope), TINY), offset=float(offset))
+        line, loss = line - step, tried
+        if np.abs(step).max() < TINY:
+            break
+    return line
+
+
+def _loss(score: F64, target: F64, *, line: F64) -> float:
+    """Return the log-loss of a line in log-odds, a sum of log(1 + e^z) - target z."""
+    z = line[0] * score + line[1]
+    return float((np.logaddexp(0, z) - target * z).sum())
+
+
+def _chance(score: F64) -> F64:
+    # by tanh all chances would be multiples of 3e-8, and rare purchases would tie
+    small = np.exp(-np.abs(score))
+    chance: F64 = np.where(score >= 0, 1, small) / (1 + small)
+    return chance
 
 
 def log_odds(chance: F32 | F64) -> F64:
@@ -60,6 +89,5 @@ def log_odds(chance: F32 | F64) -> F64:
 
 
 def sigmoid(score: F64 | F32) -> F32:
-    """Return 1 / (1 + e^-x) without overflow."""
-    chance: F32 = (0.5 * (1 + np.tanh(0.5 * score))).astype(np.float32)
-    return chance
+    """Return 1 / (1 + e^-x), small chances as exact as large ones."""
+    return _chance(score.astype(np.float64)).astype(np.float32)

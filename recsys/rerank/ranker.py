@@ -76,7 +76,7 @@ class Ranker:
         x = signals(question, np.take_along_axis(taste, wide, axis=1))
         value = self.value_model(x)
         new = newness(
-            question.days_since_bought,
+            question.days_known,
             soft=plan.newness == "soft",
             half_life_days=plan.half_life_days,
         )

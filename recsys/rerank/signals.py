@@ -24,15 +24,16 @@ PROVENANCE = {
     "category_engaged": "log(1 + weighted engagements with the category), halved every 60 days",
     "own_engaged": "log(1 + weighted engagements with this very sale)",
     "own_bought": "log(1 + purchases of this very sale)",
-    "price_gap": "distance of log price to the median of what the member engaged with",
-    "new": "1 - 2^(-days since the brand was last bought / 180), 1 if never",
+    "price_gap": "distance of log price to the lower median of what the member engaged with",
+    "new": "1 - 2^(-days since the brand was last bought / 180), 1 if never; where a shop records "
+    "no purchases, since the last engagement",
     "curated": "picked by an editor at that moment",
     "age": "log(1 + days since the sale opened)",
     "popularity": "log(1 + engagements of all members with the sale so far)",
     "popularity_day": "log(1 + engagements of all members within 24 hours)",
     "brand_popularity": "log(1 + engagements of all members with the brand so far)",
     "activity": "log(1 + the member's engagements of the last 28 days)",
-    "recency": "log(1 + days since the member's last engagement)",
+    "recency": "log(1 + days since the member's last engagement, at most 365)",
 }
 """Signal -> what it measures; the order is that of the last axis."""
 NAMES = tuple(PROVENANCE)
@@ -77,12 +78,23 @@ class Question:
         return self.maker.latest(trail.row[bought], keys, trail.event[bought])
 
     @cached_property
-    def days_since_bought(self) -> F32:
-        """Days since the brand was last bought, F32[n, c]; inf = never."""
-        at = self.requests.at[self.rows][:, None]
-        when = self.desk.shop.history.at[np.maximum(self.last_bought, 0)]
-        days = ((at - when) / DAY).astype(np.float32)
-        return np.where(self.last_bought == NONE, np.float32(np.inf), days)
+    def last_engaged(self) -> I64:
+        """Last event of the member with the brand, I64[n, c], or NONE."""
+        trail = self.trail
+        return self.maker.latest(trail.row, self.desk.maker[trail.sale], trail.event)
+
+    @cached_property
+    def days_known(self) -> F32:
+        """Days since the brand was last bought, F32[n, c]; inf = never.
+
+        Where the shop records no purchases at all, days since it was last engaged with.
+        """
+        last = self.last_bought if self.desk.sells else self.last_engaged
+        days = np.full(last.shape, np.inf, dtype=np.float32)
+        row, column = np.nonzero(last != NONE)
+        when = self.desk.shop.history.at[last[row, column]]
+        days[row, column] = (self.requests.at[self.rows][row] - when) / DAY
+        return days
 
 
 def signals(question: Question, taste: F32 | None) -> F32:
@@ -116,7 +128,7 @@ def _personal(question: Question) -> dict[str, F32]:
         "own_engaged": np.log1p(question.own.sums(trail.row, trail.sale, weight)),
         "own_bought": np.log1p(question.own.sums(trail.row, trail.sale, bought)),
         "price_gap": _price_gap(question),
-        "new": newness(question.days_since_bought, soft=True, half_life_days=NEW_HALF_LIFE_DAYS),
+        "new": newness(question.days_known, soft=True, half_life_days=NEW_HALF_LIFE_DAYS),
         "activity": np.log1p(activity.astype(np.float32))[:, None],
         "recency": np.log1p(latest)[:, None],
     }

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from recsys.domain.arrays import F32, F64, Bool
+from recsys.domain.arrays import F32, F64, I64, Bool
 from recsys.domain.errors import BrokenArtefactError
 from recsys.rerank.calibrate import LEAST_FOR_A_STRATUM, LEAST_FOR_STEPS, Calibrator, platt, sigmoid
 from recsys.rerank.signals import NAMES
@@ -20,6 +20,7 @@ STRATA = ("known_brand", "new_brand")
 """Calibrated apart: before, chances were up to 1.24 times too high on new brands (DECISION 2)."""
 NEW = NAMES.index("new")
 LEAST_FOR_TREES = 5_000
+"""Positives above which auto tries trees (DECISION 2)."""
 TREES = {
     "objective": "binary",
     "num_leaves": 31,
@@ -55,7 +56,8 @@ class Logistic:
     def predict(self, x: F32) -> F32:
         """Return chances F32[...] of signals F32[..., F]."""
         shift = self.offset - float(self.mean @ self.weight)
-        return sigmoid(x @ self.weight.astype(np.float32) + np.float32(shift))
+        # einsum, so that equal signals get equal chances wherever they stand
+        return sigmoid(np.einsum("...f,f->...", x, self.weight.astype(np.float32)) + shift)
 
     def contributions(self, x: F32) -> F32:
         """Return weight * (x - mean), F32[..., F]."""
@@ -71,19 +73,32 @@ class Boosted:
 
     def predict(self, x: F32) -> F32:
         """Return chances F32[...] of signals F32[..., F]."""
+        if not x.size:
+            return np.zeros(x.shape[:-1], dtype=np.float32)
         flat = self.booster.predict(x.reshape(-1, x.shape[-1]), num_threads=1)
         chances: F32 = np.asarray(flat, dtype=np.float32).reshape(x.shape[:-1])
         return chances
 
     def contributions(self, x: F32) -> F32:
         """Return LightGBM's own contributions (Lundberg's tree SHAP), F32[..., F]."""
+        if not x.size:
+            return np.zeros(x.shape, dtype=np.float32)
         flat = self.booster.predict(x.reshape(-1, x.shape[-1]), pred_contrib=True, num_threads=1)
         added: F32 = np.asarray(flat, dtype=np.float32)[:, :-1].reshape(x.shape)
         return added
 
 
 def fit_logistic(x: F32, y: Bool) -> Logistic:
-    """Fit log-odds to signals F32[R, F], outcomes Bool[R]; a ridge of 1 on scaled signals."""
+    """Fit log-odds to signals F32[R, F], outcomes Bool[R]; a ridge of 1 on scaled signals.
+
+    Where all outcomes are alike there is nothing to tell apart: the chance of every row is
+    (positives + 1) / (rows + 2), Laplace's.
+    """
+    positives = int(y.sum())
+    if positives in {0, len(y)}:
+        level = (positives + 1) / (len(y) + 2)
+        nothing = np.zeros(x.shape[1])
+        return Logistic(mean=nothing, weight=nothing, offset=float(np.log(level / (1 - level))))
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
@@ -108,7 +123,9 @@ def fit_calibrator(chance: F32, outcome: Bool) -> Calibrator:
     from sklearn.isotonic import IsotonicRegression
 
     steps = IsotonicRegression(out_of_bounds="clip").fit(chance, outcome)
-    return Calibrator(x=steps.X_thresholds_, y=steps.y_thresholds_)
+    return Calibrator(
+        x=steps.X_thresholds_.astype(np.float64), y=steps.y_thresholds_.astype(np.float64)
+    )
 
 
 @dataclass(frozen=True)
@@ -134,10 +151,14 @@ class FittedValue:
 
 @dataclass(frozen=True)
 class Rows:
-    """Signals F32[R, F] and outcomes Bool[R] of one block of time."""
+    """R pairs of a request and a sale of its shelf, of one block of time."""
 
     x: F32
+    """Signals, F32[R, F]."""
     y: Bool
+    """Outcomes, Bool[R]."""
+    request: I64
+    """Which request each pair is of, I64[R], ascending from 0."""
 
 
 def fit_value(
@@ -148,7 +169,9 @@ def fit_value(
     Trees must beat the logistic model in calibrated log-loss by two standard errors.
     """
     positives = int(fit.y.sum())
-    if kind == "logistic" or (kind == "auto" and positives < LEAST_FOR_TREES):
+    if positives in {0, len(fit.y)}:
+        kind = "logistic"
+    if kind == "logistic" or (kind == "auto" and positives <= LEAST_FOR_TREES):
         return _calibrated(fit_logistic(fit.x, fit.y), calibration, label)
     boosted = _calibrated(fit_boosted(fit.x, fit.y), calibration, label)
     if kind == "boosted":

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from recsys.domain.report import Estimate, Report
+from recsys.evaluate.comparisons import slate_depth
 from recsys.evaluate.material import EpochRow as Shown
 from recsys.evaluate.scorer import ORACLES, OURS
 from recsys.runs.console import Console, clock
@@ -15,8 +16,6 @@ from recsys.runs.learn import Learned, Task
 from recsys.runs.prepare import Prepared
 from recsys.towers.job import EpochRow
 
-TABLE = ("ndcg_at_10", "recall_at_10", "mrr")
-"""Metrics of the table on screen; all others are in the report."""
 
 
 def instant(at: int) -> datetime:
@@ -145,7 +144,7 @@ def epochs_in(file: Path) -> list[Shown]:
 def results(console: Console, report: Report, learned: Learned) -> None:
     """Print the test table: ours first, then baselines from the best down, oracles apart."""
     where, _, metric = report.headline.rpartition("/")
-    metrics = list(dict.fromkeys([metric, *TABLE]))[:3]
+    metrics = list(dict.fromkeys([metric, "recall_at_10", f"ndcg_at_{slate_depth(report)}"]))
     console.line()
     test = learned.task.blocks.test
     console.line(
@@ -171,7 +170,8 @@ def ranked(report: Report, where: str, metric: str) -> list[str]:
     def rank(name: str) -> tuple[int, float]:
         return (0 if name in OURS else 2 if name in ORACLES else 1, -figure(name))
 
-    return sorted((name for name in report.scorers if figure(name) >= 0), key=rank)
+    shown = (name for name in report.scorers if figure(name) >= 0 or name in OURS)
+    return sorted(shown, key=rank)
 
 
 def label(name: str) -> str:
