@@ -17,7 +17,6 @@ from recsys.runs.prepare import Prepared
 from recsys.towers.job import EpochRow
 
 
-
 def instant(at: int) -> datetime:
     """Return a UTC datetime of microseconds since 1970."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(at))
