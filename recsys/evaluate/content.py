@@ -60,7 +60,9 @@ def _token(feature: FeatureSpec, sales: pl.DataFrame, known: int) -> pl.Expr | N
             values = sales[feature.column].head(known).cast(pl.Float64).drop_nulls()
             cuts = [values.quantile(b / BUCKETS) for b in range(1, BUCKETS)] if len(values) else []
             edges = sorted({cut for cut in cuts if cut is not None})
-            return pl.concat_list(column.cast(pl.Float64).cut(edges).cast(pl.String))
+            value = column.cast(pl.Float64)
+            bucket = pl.sum_horizontal(pl.lit(0), *(value > edge for edge in edges))
+            return pl.concat_list(pl.when(value.is_not_null()).then(bucket.cast(pl.String)))
         case _:
             return None
 
