@@ -31,6 +31,10 @@ class Share:
     world: int = 1
 
 
+_SHELF_ROWS, _ENDLESS_ROWS = 32, 512
+"""Small steps rank new sales better (docs/log.md); a long catalogue asks for large ones."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Some requests of one decision time, in random order."""
@@ -49,10 +53,11 @@ class Sampler:
     seed: int
 
     @classmethod
-    def of(cls, requests: Requests, spec: TwoTower, seed: int) -> Sampler:
+    def of(cls, requests: Requests, spec: TwoTower, seed: int, *, task: str) -> Sampler:
         """Use the batch of the settings, or a smaller one where an epoch had too few steps."""
         fitting = len(requests) // (MIN_STEPS * spec.groups_per_batch)
-        rows = min(spec.rows_per_group, max(_MIN_ROWS, fitting))
+        wanted = spec.rows_per_group or (_SHELF_ROWS if task == "shelf" else _ENDLESS_ROWS)
+        rows = min(wanted, max(_MIN_ROWS, fitting))
         return cls(requests, rows, spec.groups_per_batch, seed)
 
     @property

@@ -62,20 +62,26 @@ class Hits:
 
 
 def target_ranks(scores: Tensor, row: Tensor, column: Tensor, *, ties: Tensor) -> Tensor:
-    """Return how many columns stand before each target, int64 [t].
+    """Return how many columns stand before each target, int64 [t]; TOP where TOP or more do.
 
     `scores` [n, s]; target t stands in (row, column). Equal scores stand in the order of `ties`
     [s], a permutation, so that a constant scorer ranks at random.
     """
-    before = []
+    before = torch.full((len(row),), TOP, dtype=torch.int64, device=scores.device)
+    if not len(row):
+        return before
+    # only a target that reaches the TOP-th score of its row can stand among the first TOP
+    least = scores.topk(min(TOP, scores.shape[1]), dim=1).values[:, -1]
+    near = torch.nonzero(scores[row, column] >= least[row])[:, 0]
     step = max(1, _CELLS // max(1, scores.shape[1]))
-    for first in range(0, len(row), step):
-        cells = slice(first, first + step)
+    for first in range(0, len(near), step):
+        cells = near[first : first + step]
         line = scores[row[cells]]
         own = line.gather(1, column[cells, None])
         earlier = ties < ties[column[cells]][:, None]
-        before.append(((line > own) | ((line == own) & earlier)).sum(dim=1))
-    return torch.cat(before) if before else torch.zeros(0, dtype=torch.int64)
+        ahead = ((line > own) | ((line == own) & earlier)).sum(dim=1)
+        before[cells] = ahead.clamp(max=TOP)
+    return before
 
 
 def hits(ranks: I64, ptr: I64) -> Hits:
