@@ -97,9 +97,8 @@ class Curve:
         """Print and keep one epoch."""
         best = "best" if row.best else "    "
         self.console.line(
-            f" {row.epoch:>5}  {row.loss:>6.3f}    {row.ndcg_at_10:>7.4f} {best}"
-            f"           {row.recall_at_10:>6.4f}   {row.requests_per_second:>10,.0f}"
-            f"  {clock(row.seconds):>6}"
+            f" {row.epoch:>5}  {row.loss:>6.3f}   {row.ndcg_at_10:>9.4f} {best}"
+            f"{row.recall_at_10:>19.4f}{row.requests_per_second:>13,.0f}{clock(row.seconds):>8}"
         )
         if row.warning:
             self.console.line(f"         {row.warning}")
