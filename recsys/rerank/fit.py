@@ -11,19 +11,20 @@ from recsys.domain.arrays import F32, Bool
 from recsys.domain.events import Kind
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
+from recsys.domain.ties import uniform
+from recsys.rerank.asking import ask, asked_of
 from recsys.rerank.desk import Desk
-from recsys.rerank.ranker import Ranker, ask
-from recsys.rerank.signals import signals
+from recsys.rerank.ranker import Ranker
+from recsys.rerank.signals import NAMES
 from recsys.rerank.spec import Rerank, plan_of
-from recsys.rerank.utility import deviation
-from recsys.rerank.value import Label, Rows, fit_value
+from recsys.rerank.value import FittedValue, Label, Rows, fit_value
 
 Scorer = Callable[[Requests, slice], F32]
 """Rows of requests of one group -> F32[n, s] over that group's shelf."""
 LEAST_PURCHASES = 200
 """Purchases on the value block below which engagement is foretold instead."""
 MOST_ROWS = 1_000_000
-"""Pairs of request and sale a value model is fitted on, at most."""
+"""Pairs of request and sale a value model is fitted on, about; more are thinned by request."""
 CELLS = 2_000_000
 """Pairs of request and sale looked at in one step."""
 
@@ -37,34 +38,54 @@ def fit_ranker(
     taste: Scorer,
     kernel: F32 | None = None,
 ) -> Ranker:
-    """Fit the value model on one block of requests and calibrate it on the next (RULINGS 1, 9)."""
+    """Fit the value model on one block of requests and calibrate it on the next (RULINGS 1, 9).
+
+    With too few purchases to learn from, it foretells engagement, and a note says so.
+    """
     desk, most = Desk.of(shop), plan_of(spec).candidates
     purchases = int((value.target_kind == Kind.PURCHASE).sum())
     label: Label = "purchase" if purchases >= LEAST_PURCHASES else "engagement"
     fit = rows_of(desk, value, taste, most=most, label=label)
     later = rows_of(desk, calibration, taste, most=most, label=label)
     model = fit_value(fit, later, kind=spec.value, label=label)
-    ranker = Ranker(spec, model, 0.0, kernel, [desk])
-    return replace(
-        ranker, median_deviation=_median(ranker, shop, requests=calibration, taste=taste)
-    )
+    if label == "engagement":
+        note = f"value: {purchases} purchases to learn from, so it foretells engagement"
+        model = replace(model, notes=(note, *model.notes))
+    return Ranker(spec, model, median_deviation(model, later), kernel, [desk])
 
 
 def rows_of(desk: Desk, requests: Requests, taste: Scorer, *, most: int, label: Label) -> Rows:
     """Gather the signals and outcomes of requests before their whole shelf, or its candidates."""
-    xs, ys, held = [], [], 0
+    requests = thinned(requests, most=most)
+    xs, ys, of_request = [], [], []
     for rows in pieces(requests):
-        if held >= MOST_ROWS:
-            break
         scores = taste(requests, rows)
         question, columns = ask(desk, requests, rows, taste=scores, most=most)
-        wide = np.broadcast_to(columns, (len(scores), columns.shape[1]))
-        x = signals(question, np.take_along_axis(scores, wide, axis=1))
+        asked = asked_of(question, columns, scores)
         happened = outcomes(requests, rows, purchases=label == "purchase")
-        xs.append(x.reshape(-1, x.shape[-1]))
-        ys.append(np.take_along_axis(happened, wide, axis=1).ravel())
-        held += len(ys[-1])
-    return Rows(np.concatenate(xs), np.concatenate(ys))
+        wide = np.broadcast_to(columns, asked.eligible.shape)
+        request = np.broadcast_to(np.arange(rows.start, rows.stop)[:, None], wide.shape)
+        xs.append(asked.x[asked.eligible])
+        ys.append(np.take_along_axis(happened, wide, axis=1)[asked.eligible])
+        of_request.append(request[asked.eligible])
+    return Rows(
+        np.concatenate([np.zeros((0, len(NAMES)), dtype=np.float32), *xs]),
+        np.concatenate([np.zeros(0, dtype=np.bool_), *ys]),
+        np.concatenate([np.zeros(0, dtype=np.int64), *of_request]),
+    )
+
+
+def thinned(requests: Requests, *, most: int) -> Requests:
+    """Keep so many requests that about MOST_ROWS pairs are left, by a hash of member and instant.
+
+    Those kept lie all over the block, not at its start.
+    """
+    width = np.minimum(requests.shelf_end - requests.shelf_start, most)
+    pairs = int(width[requests.group].sum())
+    if pairs <= MOST_ROWS:
+        return requests
+    drawn = uniform(requests.member, requests.at) < MOST_ROWS / pairs
+    return requests.take(np.flatnonzero(drawn))
 
 
 def pieces(requests: Requests) -> list[slice]:
@@ -95,9 +116,13 @@ def outcomes(requests: Requests, rows: slice, *, purchases: bool) -> Bool:
     return happened
 
 
-def _median(ranker: Ranker, shop: Shop, *, requests: Requests, taste: Scorer) -> float:
-    """Return the median deviation of value over the shelves of some requests."""
-    rows = pieces(requests)[0]
-    value = ranker.value(shop, requests, rows, taste=taste(requests, rows))
-    known = np.isfinite(value)
-    return float(np.median(deviation(np.nan_to_num(value), known)))
+def median_deviation(value: FittedValue, rows: Rows) -> float:
+    """Return the median of the deviations of value inside each request; 0 without requests."""
+    if not len(rows.y):
+        return 0.0
+    worth = value(rows.x).astype(np.float64)
+    count = np.maximum(np.bincount(rows.request), 1)
+    mean = np.bincount(rows.request, worth) / count
+    squares = np.bincount(rows.request, (worth - mean[rows.request]) ** 2)
+    asked = np.unique(rows.request)
+    return float(np.median(np.sqrt(squares / count)[asked]))

@@ -102,8 +102,10 @@ class SlatePolicy:
             column, log_chance = self._pick(gains, offer.sigma, draws[:, slot])
             if forced is not None:
                 column = forced[:, slot]
-                log_chance = self._log_chance(gains, offer.sigma)
-                log_chance = np.where(column >= 0, _at(log_chance, column), np.float32(0))
+                every = self._log_chance(gains, offer.sigma)
+                ended = ~(gains > -np.inf).any(axis=1)
+                never = np.where(ended, np.float32(0), np.float32(-np.inf))
+                log_chance = np.where(column >= 0, _at(every, column), never)
             picks.columns[:, slot] = column
             picks.log_propensity[:, slot] = log_chance
             picks.diversity[:, slot] = np.where(column >= 0, _at(variety, column), 0)

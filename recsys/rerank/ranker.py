@@ -14,15 +14,15 @@ from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
 from recsys.domain.slates import PARTS, Slates
-from recsys.domain.ties import keyed, uniform
+from recsys.domain.ties import uniform
 from recsys.rerank import value as values
+from recsys.rerank.asking import Asked, ask, asked_of
 from recsys.rerank.desk import Desk
 from recsys.rerank.diversity import ShelfView
 from recsys.rerank.novelty import newness
 from recsys.rerank.policy import Offer, Picks, SlatePolicy
 from recsys.rerank.reasons import Won, reasons
-from recsys.rerank.signals import Question, signals
-from recsys.rerank.spec import Rerank, plan_of
+from recsys.rerank.spec import Rerank, Spaced, plan_of
 from recsys.rerank.utility import parts, sigma
 from recsys.rerank.value import FittedValue, Label
 
@@ -59,9 +59,13 @@ class Ranker:
 
     def desk(self, shop: Shop) -> Desk:
         """Return the shop's indexes, those asked for last."""
-        if not self._desk or self._desk[0].shop is not shop:
-            self._desk[:] = [Desk.of(shop)]
-        return self._desk[0]
+        for desk in self._desk:
+            if desk.shop is shop:
+                return desk
+        # built here and then kept: another thread may ask for another shop meanwhile
+        desk = Desk.of(shop)
+        self._desk[:] = [desk]
+        return desk
 
     def slates(
         self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
@@ -69,40 +73,54 @@ class Ranker:
         """Make the slates of some requests of one group.
 
         `taste` F32[n, s] scores the group's shelf, `unit` F32[s, U] are its vectors of length 1.
+        A sale whose taste is not finite is never shown.
         """
         plan = plan_of(self.spec)
-        question, columns = ask(self.desk(shop), requests, rows, taste=taste, most=plan.candidates)
-        wide = np.broadcast_to(columns, (len(taste), columns.shape[1]))
-        x = signals(question, np.take_along_axis(taste, wide, axis=1))
-        value = self.value_model(x)
+        asked = self._ask(shop, requests, rows, taste=taste)
+        offer = self._offer(asked, unit)
+        picks = self.policy.act(offer, draws_of(requests, rows, plan.slots))
+        return self._told(asked, offer, picks)
+
+    @property
+    def policy(self) -> SlatePolicy:
+        """What fills the slates."""
+        plan = plan_of(self.spec)
+        return SlatePolicy(
+            slots=plan.slots,
+            reranker=plan.diversity,
+            temperature=plan.temperature,
+            max_per_brand=plan.max_per_brand,
+            apart=plan.apart if isinstance(plan, Spaced) else 1,
+        )
+
+    def _ask(self, shop: Shop, requests: Requests, rows: slice, *, taste: F32) -> Asked:
+        most = max(plan_of(self.spec).candidates, self.spec.slots)
+        question, columns = ask(self.desk(shop), requests, rows, taste=taste, most=most)
+        return asked_of(question, columns, taste)
+
+    def _offer(self, asked: Asked, unit: F32) -> Offer:
+        plan, question, desk = plan_of(self.spec), asked.question, asked.question.desk
+        value = self.value_model(asked.x)
+        boost = np.where(question.curated, np.float32(plan.curated_boost), np.float32(1))
         new = newness(
             question.days_known,
             soft=plan.newness == "soft",
             half_life_days=plan.half_life_days,
         )
-        boost = np.where(question.curated, np.float32(plan.curated_boost), np.float32(1))
-        one = np.ones((1, 1), dtype=np.float32)
-        eligible = np.ones(value.shape, dtype=np.bool_)
-        offer = Offer(
-            parts=parts(value, new, fatigue=one, boost=boost, novelty=plan.novelty),
-            eligible=eligible,
-            sigma=sigma(value, eligible, median=self.median_deviation),
-            view=ShelfView(unit=unit[columns], num_members=len(value)),
-            brand=self.desk(shop).brand[question.sales],
-            category=self.desk(shop).category[question.sales],
+        return Offer(
+            parts=parts(
+                value, new, fatigue=np.ones((1, 1), np.float32), boost=boost, novelty=plan.novelty
+            ),
+            eligible=asked.eligible,
+            sigma=sigma(value, asked.eligible, median=self.median_deviation),
+            view=ShelfView(unit=unit[asked.columns], num_members=len(value)),
+            brand=desk.brand[question.sales],
+            category=desk.category[question.sales],
         )
-        policy = SlatePolicy(
-            slots=plan.slots,
-            reranker=plan.diversity,
-            temperature=plan.temperature,
-            max_per_brand=plan.max_per_brand,
-            apart=getattr(plan, "apart", 1),
-        )
-        picks = policy.act(offer, draws_of(requests, rows, plan.slots))
-        return self._told(question, offer, picks, x=x, new=new)
 
-    def _told(self, question: Question, offer: Offer, picks: Picks, *, x: F32, new: F32) -> Slates:
+    def _told(self, asked: Asked, offer: Offer, picks: Picks) -> Slates:
         """Put picks into slates: parts, reasons and evidence of each slot."""
+        question = asked.question
         row, slot = np.nonzero(picks.columns != NONE)
         column = picks.columns[row, slot]
         seen_by = np.minimum(row, len(question.sales) - 1)
@@ -120,12 +138,14 @@ class Ranker:
             margin=picks.margin[row, slot],
             curated=question.curated[seen_by, column],
             drawn=picks.log_propensity[row, slot] < 0,
-            contributions=self.value_model.contributions(x[row, column]),
-            new=new[row, column],
+            x=asked.x[row, column],
+            typical=asked.typical[row],
         )
         reason: U8 = np.zeros(shape, dtype=np.uint8)
         evidence: I64 = np.full(shape, NONE, dtype=np.int64)
-        reason[row, slot], evidence[row, slot] = reasons(question, won, self.kernel)
+        reason[row, slot], evidence[row, slot] = reasons(
+            question, won, model=self.value_model.model, kernel=self.kernel
+        )
         return Slates(
             members=question.requests.member[question.rows].astype(np.int64),
             sales=sales,
@@ -138,13 +158,11 @@ class Ranker:
         )
 
     def value(self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32) -> F32:
-        """Return calibrated values of the shelf, F32[n, s]; NaN where a sale is no candidate."""
-        most = plan_of(self.spec).candidates
-        question, columns = ask(self.desk(shop), requests, rows, taste=taste, most=most)
-        wide = np.broadcast_to(columns, (len(taste), columns.shape[1]))
-        found = self.value_model(signals(question, np.take_along_axis(taste, wide, axis=1)))
+        """Return calibrated values of the shelf, F32[n, s]; NaN where a sale is out of question."""
+        asked = self._ask(shop, requests, rows, taste=taste)
+        found = np.where(asked.eligible, self.value_model(asked.x), np.float32(np.nan))
         spread = np.full(taste.shape, np.nan, dtype=np.float32)
-        np.put_along_axis(spread, wide, found, axis=1)
+        np.put_along_axis(spread, np.broadcast_to(asked.columns, found.shape), found, axis=1)
         return spread
 
     def save(self, folder: Path) -> None:
@@ -160,50 +178,6 @@ def load(folder: Path) -> Ranker:
     plain = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
     spec: Rerank = TypeAdapter(Rerank).validate_python(plain["spec"])
     return Ranker(spec, values.load(folder), float(plain["median_deviation"]))
-
-
-def ask(
-    desk: Desk, requests: Requests, rows: slice, *, taste: F32, most: int
-) -> tuple[Question, I64]:
-    """Choose the sales in question: the whole shelf, or of a long one `most` a member.
-
-    Returns the question and the columns of the shelf it is about, I64[1, c] or I64[n, c], in the
-    order that settles ties. On long shelves: picked by an editor, known to the member, then taste.
-    """
-    group = int(requests.group[rows.start])
-    shelf, curated = requests.shelf(group).astype(np.int64), requests.curated(group)
-    order = np.argsort(keyed(int(requests.group_at[group]) // DAY, shelf), kind="stable")
-    columns = order[None, :]
-    if len(shelf) > most:
-        columns = candidates(desk, requests, rows, taste=taste, order=order, most=most)
-    question = Question(
-        desk=desk, requests=requests, rows=rows, sales=shelf[columns], curated=curated[columns]
-    )
-    return question, columns
-
-
-def candidates(
-    desk: Desk, requests: Requests, rows: slice, *, taste: F32, order: I64, most: int
-) -> I64:
-    """Return `most` columns a member, I64[n, most], ascending in `order`."""
-    group = int(requests.group[rows.start])
-    shelf = requests.shelf(group)
-    column = np.full(desk.shop.num_sales, NONE, dtype=np.int64)
-    column[shelf] = np.arange(len(shelf))
-    history = desk.shop.history
-    start = history.member_ptr[requests.member[rows]]
-    count = requests.history_end[rows] - start
-    row = np.repeat(np.arange(len(count)), count)
-    event = np.arange(len(row)) + (start - (np.cumsum(count) - count))[row]
-    known = column[history.sale[event]]
-    first = np.where(np.isfinite(taste), taste, -np.inf)
-    above = float(np.abs(taste).max(initial=0)) + 1
-    first = first + above * 2 * requests.curated(group)
-    first[row[known != NONE], known[known != NONE]] += np.float32(above)
-    best = np.argpartition(-first, most - 1, axis=1)[:, :most]
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    return np.take_along_axis(best, np.argsort(place[best], axis=1), axis=1)
 
 
 def draws_of(requests: Requests, rows: slice, slots: int) -> np.ndarray:

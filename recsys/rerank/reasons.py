@@ -6,6 +6,7 @@ have had the slot.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +15,23 @@ from recsys.domain.arrays import F32, I64, NONE, U8, Bool
 from recsys.domain.events import Kind
 from recsys.domain.slates import PARTS, Reason
 from recsys.rerank.signals import NAMES, Question
+from recsys.rerank.value import Model
 
 LAST_SALES = 20
 """Sales of a member's past that a slot may be likened to."""
 ALIKE = 0.3
 """Least cosine that is called similar."""
+ROUNDING = 1e-6
+"""Share of the parts of a gain that may be rounding; no reason is made of less."""
+TASTE, CROWD = NAMES.index("taste"), NAMES.index("popularity_day")
 _SENTENCES = {
     Reason.NOTHING: "on the shelf now",
     Reason.EDITOR_PIN: "placed here by an editor",
     Reason.TRYING_SOMETHING_NEW: "something different, to learn what you like",
     Reason.CURATOR_PICK: "picked by an editor",
-    Reason.CURATOR_PICK_NEW_TO_YOU: "new to you, picked by an editor",
+    Reason.CURATOR_PICK_NEW_TO_YOU: "picked by an editor; you have not bought {brand} yet",
     Reason.EDITOR_BOOST: "recommended by an editor",
-    Reason.NEW_TO_YOU: "{brand} is new to you",
+    Reason.NEW_TO_YOU: "you have not bought {brand} yet",
     Reason.BECAUSE_YOU_BOUGHT: "you bought {brand}",
     Reason.BECAUSE_YOU_LOOKED: "you looked at {brand}",
     Reason.ON_YOUR_WAIT_LIST: "you put it on your wait list",
@@ -37,12 +42,13 @@ _SENTENCES = {
 
 
 def sentence(reason: Reason, *, brand: str, sale: str) -> str:
-    """Write a reason for people; `brand` is that of the slot, `sale` what the reason points at."""
-    if reason in {Reason.NEW_TO_YOU, Reason.BECAUSE_YOU_BOUGHT, Reason.BECAUSE_YOU_LOOKED}:
-        return _SENTENCES[reason].format(brand=brand or "this brand")
-    if reason is Reason.SIMILAR_TO:
-        return _SENTENCES[reason].format(sale=sale or "a sale")
-    return _SENTENCES[reason]
+    """Write a reason for people; `brand` is that of the slot, `sale` what the reason points at.
+
+    Where the brand is not known, the sale itself is named: it was what was bought or looked at.
+    """
+    if reason in {Reason.BECAUSE_YOU_BOUGHT, Reason.BECAUSE_YOU_LOOKED}:
+        brand = brand or sale
+    return _SENTENCES[reason].format(brand=brand or "it", sale=sale or "a sale")
 
 
 @dataclass(frozen=True)
@@ -60,27 +66,40 @@ class Won:
     curated: Bool
     drawn: Bool
     """Filled by a draw, not by the largest gain."""
-    contributions: F32
-    """What each signal adds to the log-odds, F32[k, len(NAMES)]."""
-    new: F32
+    x: F32
+    """Signals, F32[k, len(NAMES)]."""
+    typical: F32
+    """Mean signals of the sales the member could have had, F32[k, len(NAMES)]."""
 
 
-def reasons(question: Question, won: Won, kernel: F32 | None) -> tuple[U8, I64]:
+@dataclass(frozen=True)
+class _Claim:
+    """A reason that may be given for appeal."""
+
+    reason: Reason
+    signal: str
+    """Whose contribution speaks for it."""
+    holds: Bool
+    """There is evidence, Bool[k]."""
+    evidence: I64
+    """I64[k]."""
+    without: Mapping[str, F32 | float]
+    """Signals as they were if it did not hold."""
+
+
+def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -> tuple[U8, I64]:
     """Return the reason U8[k] of each slot and the sale that it points at, I64[k] or NONE.
 
     `kernel` F32[S, U] are the vectors of all sales, for likeness; None = no likeness is claimed.
     """
-    reason, evidence = _of_appeal(question, won, kernel)
-    decisive = {
-        part: (won.parts[:, PARTS.index(part)] > won.margin) & np.isfinite(won.margin)
-        for part in ("editor", "novelty")
-    }
-    never = won.new >= 1.0
+    reason, evidence = _of_appeal(_claims(question, won, kernel), won, model)
+    editor, novelty = (_decisive(won, part) for part in ("editor", "novelty"))
+    never = question.last_bought[won.row, won.column] == NONE
     special = [
-        (decisive["novelty"] & (won.new > 0.5), Reason.NEW_TO_YOU),
-        (decisive["editor"], Reason.EDITOR_BOOST),
-        (decisive["editor"] & won.curated, Reason.CURATOR_PICK),
-        (decisive["editor"] & won.curated & never, Reason.CURATOR_PICK_NEW_TO_YOU),
+        (novelty & never, Reason.NEW_TO_YOU),
+        (editor, Reason.EDITOR_BOOST),
+        (editor & won.curated, Reason.CURATOR_PICK),
+        (editor & won.curated & never, Reason.CURATOR_PICK_NEW_TO_YOU),
         (won.drawn & (won.margin < 0), Reason.TRYING_SOMETHING_NEW),
     ]
     # the last that applies wins: the order is that of DECISION 6, from the end
@@ -90,35 +109,64 @@ def reasons(question: Question, won: Won, kernel: F32 | None) -> tuple[U8, I64]:
     return reason, evidence
 
 
-def _of_appeal(question: Question, won: Won, kernel: F32 | None) -> tuple[U8, I64]:
-    """Name the signal that adds most among those with evidence."""
-    history = question.desk.shop.history
-    bought = question.last_bought[won.row, won.column]
-    trail = question.trail
-    by_brand = question.maker.latest(trail.row, question.desk.maker[trail.sale], trail.event)
-    looked = by_brand[won.row, won.column]
-    waiting = trail.kind == Kind.WAIT_LIST
-    on_list = question.own.latest(trail.row[waiting], trail.sale[waiting], trail.event[waiting])[
-        won.row, won.column
-    ]
+def _decisive(won: Won, part: str) -> Bool:
+    """Return where another sale would have the slot without a part, by more than rounding."""
+    rounding = ROUNDING * np.abs(won.parts).sum(axis=1)
+    decisive: Bool = won.parts[:, PARTS.index(part)] > won.margin + rounding
+    return decisive
+
+
+def _of_appeal(claims: Sequence[_Claim], won: Won, model: Model) -> tuple[U8, I64]:
+    """Name the signal that adds most, of those whose evidence raises the chance."""
+    chance, contributions = model.predict(won.x), model.contributions(won.x)
+    reason = np.full(len(won.row), Reason.NOTHING, dtype=np.uint8)
+    evidence = np.full(len(won.row), NONE, dtype=np.int64)
+    best = np.zeros(len(won.row), dtype=np.float32)
+    for claim in claims:
+        changed = won.x.copy()
+        for name, amount in claim.without.items():
+            changed[:, NAMES.index(name)] = amount
+        added = contributions[:, NAMES.index(claim.signal)]
+        better = claim.holds & (added > best) & (model.predict(changed) < chance)
+        reason[better], evidence[better] = claim.reason, claim.evidence[better]
+        best[better] = added[better]
+    return reason, evidence
+
+
+def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, ...]:
+    sales, cell = question.desk.shop.history.sale, (won.row, won.column)
+    bought, looked = question.last_bought[cell], question.last_engaged[cell]
+    on_list = _on_wait_list(question)[cell] != NONE
     alike, cosine = _most_alike(question, won, kernel)
     none = np.full(len(won.row), NONE, dtype=np.int64)
-    options = (
-        (Reason.ON_YOUR_WAIT_LIST, "own_engaged", on_list != NONE, none),
-        (Reason.BECAUSE_YOU_BOUGHT, "brand_bought", bought != NONE, _sale(history.sale, bought)),
-        (Reason.BECAUSE_YOU_LOOKED, "brand_engaged", looked != NONE, _sale(history.sale, looked)),
-        (Reason.SIMILAR_TO, "taste", cosine >= ALIKE, alike),
-        (Reason.FITS_YOUR_TASTE, "taste", trail.counts[won.row] > 0, none),
-        (Reason.POPULAR_NOW, "popularity_day", none == NONE, none),
-        (Reason.POPULAR_NOW, "brand_popularity", none == NONE, none),
+    fits = won.x[:, TASTE] > won.typical[:, TASTE]
+    tasteless = {"taste": won.typical[:, TASTE]}
+    unseen = {"brand_engaged": 0.0} if question.desk.sells else {"brand_engaged": 0.0, "new": 1.0}
+
+    usual = won.typical[:, CROWD]
+    crowded = won.x[:, CROWD] > usual
+    return (
+        _Claim(Reason.ON_YOUR_WAIT_LIST, "own_engaged", on_list, none, {"own_engaged": 0.0}),
+        _Claim(
+            Reason.BECAUSE_YOU_BOUGHT,
+            "brand_bought",
+            bought != NONE,
+            _sale(sales, bought),
+            {"brand_bought": 0.0, "new": 1.0},
+        ),
+        _Claim(
+            Reason.BECAUSE_YOU_LOOKED, "brand_engaged", looked != NONE, _sale(sales, looked), unseen
+        ),
+        _Claim(Reason.SIMILAR_TO, "taste", fits & (cosine >= ALIKE), alike, tasteless),
+        _Claim(
+            Reason.FITS_YOUR_TASTE,
+            "taste",
+            fits & (question.trail.counts[won.row] > 0),
+            none,
+            tasteless,
+        ),
+        _Claim(Reason.POPULAR_NOW, "popularity_day", crowded, none, {"popularity_day": usual}),
     )
-    reason = np.full(len(won.row), Reason.NOTHING, dtype=np.uint8)
-    evidence, best = none.copy(), np.zeros(len(won.row), dtype=np.float32)
-    for name, signal, holds, pointed in options:
-        added = won.contributions[:, NAMES.index(signal)]
-        better = holds & (added > best)
-        reason[better], evidence[better], best[better] = name, pointed[better], added[better]
-    return reason, evidence
 
 
 def _on_wait_list(question: Question) -> I64:
@@ -128,7 +176,9 @@ def _on_wait_list(question: Question) -> I64:
 
 
 def _sale(sales: np.ndarray, event: I64) -> I64:
-    return np.where(event == NONE, NONE, sales[np.maximum(event, 0)]).astype(np.int64)
+    found = np.full(len(event), NONE, dtype=np.int64)
+    found[event != NONE] = sales[event[event != NONE]]
+    return found
 
 
 def _most_alike(question: Question, won: Won, kernel: F32 | None) -> tuple[I64, F32]:

@@ -34,13 +34,10 @@ class Trail:
     @classmethod
     def of(cls, history: Events, requests: Requests, rows: slice) -> Trail:
         """Gather the engagements strictly before each request of `rows`."""
-        start = history.member_ptr[requests.member[rows]]
-        count = requests.history_end[rows] - start
-        row = np.repeat(np.arange(len(count)), count)
-        event = np.arange(len(row)) + (start - (np.cumsum(count) - count))[row]
+        row, event = past_of(history, requests, rows)
         age = requests.at[rows][row] - history.at[event]
         return cls(
-            num=len(count),
+            num=len(requests.at[rows]),
             row=row,
             event=event,
             sale=history.sale[event].astype(np.int64),
@@ -66,6 +63,18 @@ class Trail:
         places = self.ends[:, None] - 1 - back
         known = back < self.counts[:, None]
         return np.where(known, self.sale[np.maximum(places, 0)], NONE)
+
+
+def past_of(history: Events, requests: Requests, rows: slice) -> tuple[I64, I64]:
+    """Return (row, event) of all engagements before some requests, ascending by (row, time).
+
+    Rows count from the first request of the slice, events are positions in the history.
+    """
+    start = history.member_ptr[requests.member[rows]]
+    count = requests.history_end[rows] - start
+    row = np.repeat(np.arange(len(count)), count)
+    event = np.arange(len(row)) + (start - (np.cumsum(count) - count))[row]
+    return row, event
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -170,7 +170,9 @@ def fit_value(
     """
     positives = int(fit.y.sum())
     if positives in {0, len(fit.y)}:
-        kind = "logistic"
+        one = _calibrated(fit_logistic(fit.x, fit.y), calibration, label)
+        note = f"value: {positives} {label}s in {len(fit.y)} pairs, one chance for all"
+        return replace(one, notes=(note, *one.notes))
     if kind == "logistic" or (kind == "auto" and positives <= LEAST_FOR_TREES):
         return _calibrated(fit_logistic(fit.x, fit.y), calibration, label)
     boosted = _calibrated(fit_boosted(fit.x, fit.y), calibration, label)
