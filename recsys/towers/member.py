@@ -28,6 +28,8 @@ def past_numbers(window: Window, log_price: Tensor) -> Tensor:
     Median and interquartile range of log price, log days since the last event, log events so far,
     log events of each kind in the window.
     """
+    if not len(window.sale):  # a process may have no row of a step, and no quantile is empty
+        return torch.zeros(0, NUMBERS, device=log_price.device)
     price = log_price[window.sale].masked_fill(~window.valid, torch.nan)
     quarters = torch.tensor([0.25, 0.5, 0.75], device=price.device)
     low, middle, high = price.nanquantile(quarters, dim=1)

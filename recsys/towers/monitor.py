@@ -18,7 +18,7 @@ from recsys.towers.vectors import Vectors
 TOP = 10
 _CELLS = 8_000_000
 """Scores compared at once."""
-_LOW_RANK, _HIGH_LIKENESS = 2.0, 0.9
+_LOW_RANK, _HIGH_LIKENESS = 1.5, 0.9
 """Thresholds of the collapse detectors: below any healthy run seen so far."""
 
 
@@ -62,26 +62,20 @@ class Hits:
 
 
 def target_ranks(scores: Tensor, row: Tensor, column: Tensor, *, ties: Tensor) -> Tensor:
-    """Return how many columns stand before each target, int64 [t]; TOP where TOP or more do.
+    """Return how many columns stand before each target, int64 [t].
 
     `scores` [n, s]; target t stands in (row, column). Equal scores stand in the order of `ties`
     [s], a permutation, so that a constant scorer ranks at random.
     """
-    before = torch.full((len(row),), TOP, dtype=torch.int64, device=scores.device)
-    if not len(row):
-        return before
-    # only a target that reaches the TOP-th score of its row can stand among the first TOP
-    least = scores.topk(min(TOP, scores.shape[1]), dim=1).values[:, -1]
-    near = torch.nonzero(scores[row, column] >= least[row])[:, 0]
+    before = []
     step = max(1, _CELLS // max(1, scores.shape[1]))
-    for first in range(0, len(near), step):
-        cells = near[first : first + step]
+    for first in range(0, len(row), step):
+        cells = slice(first, first + step)
         line = scores[row[cells]]
         own = line.gather(1, column[cells, None])
         earlier = ties < ties[column[cells]][:, None]
-        ahead = ((line > own) | ((line == own) & earlier)).sum(dim=1)
-        before[cells] = ahead.clamp(max=TOP)
-    return before
+        before.append(((line > own) | ((line == own) & earlier)).sum(dim=1))
+    return torch.cat(before) if before else torch.zeros(0, dtype=torch.int64)
 
 
 def hits(ranks: I64, ptr: I64) -> Hits:

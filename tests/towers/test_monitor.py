@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.domain.events import DAY
+from recsys.domain.ties import tie_order
+from recsys.evaluate.metrics import Relevant, ranking
+from recsys.towers import embed
+from recsys.towers.embed import Embedder
+from recsys.towers.monitor import Score, collapse, hits, target_ranks, validate, warning
+from recsys.towers.vectors import Vectors
+from tests.towers.shops import SMALL, Shop, shaken
+
+
+def score(**figures: float) -> Score:
+    healthy = {"ndcg": 0.5, "recall": 0.5, "day0_ndcg": 0.4, "rank": 9.0, "likeness": 0.3}
+    return Score(**(healthy | figures))
+
+
+def test_figures_of_a_case_counted_by_hand() -> None:
+    ranks, ptr = np.array([0, 2, 10, 4]), np.array([0, 2, 2, 4])
+    found = hits(ranks, ptr)
+    discounts = 1 / np.log2(np.arange(10) + 2)
+    ideal = discounts[0] + discounts[1]
+    assert found.counted.tolist() == [True, False, True]
+    assert found.recall.tolist() == [1, 0, 0.5]
+    assert found.ndcg[[0, 2]].tolist() == pytest.approx([
+        (discounts[0] + discounts[2]) / ideal,
+        discounts[4] / ideal,
+    ])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 9999))
+def test_figures_are_those_of_the_report(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 15, 8)
+    ranks = np.concatenate([rng.choice(40, n, replace=False) for n in counts]).astype(np.int64)
+    found = hits(ranks, np.concatenate(([0], np.cumsum(counts))))
+    ones = np.ones(len(ranks))
+    relevant = Relevant(np.repeat(np.arange(8), counts), 8, ones, ones > 0, ones)
+    theirs = ranking(relevant, ranks.astype(np.float64) + 1, (10,))
+    np.testing.assert_allclose(found.ndcg[found.counted], theirs["ndcg_at_10"][found.counted])
+    np.testing.assert_allclose(found.recall[found.counted], theirs["recall_at_10"][found.counted])
+    assert np.array_equal(np.isnan(theirs["recall_at_10"]), ~found.counted)
+
+
+def test_equal_scores_stand_in_the_order_of_ties() -> None:
+    ties = torch.tensor([2, 0, 1])
+    row, column = torch.zeros(3, dtype=torch.int64), torch.arange(3)
+    assert target_ranks(torch.zeros(1, 3), row, column, ties=ties).tolist() == [2, 0, 1]
+    scores = torch.tensor([[1.0, 0.0, 1.0]])
+    assert target_ranks(scores, row, column, ties=ties).tolist() == [1, 2, 0]
+
+
+def test_validation_is_the_ranking_of_whole_shelves_by_the_exported_scores(
+    shop: Shop, trained: Path
+) -> None:
+    net, requests = shaken(shop.net(SMALL), seed=3), shop.blocks.validation
+    vectors = Vectors(net, shop.resident)
+    ndcg, recall, young = [], [], []
+    for row in range(len(requests)):
+        group = int(requests.group[row])
+        shelf, at = requests.shelf(group).astype(np.int64), int(requests.group_at[group])
+        scores = vectors.requests(requests, slice(row, row + 1)) @ vectors.sales(shelf, at).T
+        ties = np.empty(len(shelf))
+        ties[tie_order(shelf, 1)] = np.arange(len(shelf))
+        order = shelf[np.lexsort((ties, -scores[0].numpy()))]
+        cells = slice(requests.target_ptr[row], requests.target_ptr[row + 1])
+        targets = requests.target_sale[cells]
+        fresh = shop.dataset.opens_at > at - DAY
+        ndcg.append(ndcg_by_hand(order, targets))
+        recall.append(np.isin(order[:10], targets).sum() / len(targets))
+        if fresh[targets].any():
+            young.append(ndcg_by_hand(order[fresh[order]], targets[fresh[targets]]))
+    found = validate(vectors, requests, seed=1)
+    assert found.ndcg == pytest.approx(np.mean(ndcg), abs=1e-6)
+    assert found.recall == pytest.approx(np.mean(recall), abs=1e-6)
+    assert found.day0_ndcg == pytest.approx(np.mean(young), abs=1e-6)
+
+
+def ndcg_by_hand(order: np.ndarray, targets: np.ndarray) -> float:
+    discounts = 1 / np.log2(np.arange(10) + 2)
+    gains = np.isin(order[:10], targets)
+    return float((gains * discounts[: len(gains)]).sum() / discounts[: len(targets)].sum())
+
+
+def test_day0_chooses_the_epoch_of_shelves_and_all_sales_that_of_catalogues() -> None:
+    assert score().headline("shelf") == pytest.approx(0.4)
+    assert score().headline("endless") == pytest.approx(0.5)
+    assert score(day0_ndcg=float("nan")).headline("shelf") == pytest.approx(0.5)
+
+
+def test_a_planted_collapse_is_seen_and_a_healthy_cloud_is_not() -> None:
+    source = torch.Generator().manual_seed(0)
+    cloud = torch.nn.functional.normalize(torch.randn(500, 16, generator=source), dim=1)
+    rank, likeness = collapse(cloud)
+    assert rank == pytest.approx(16, rel=0.05)
+    assert likeness == pytest.approx(np.sqrt(2 / np.pi / 16), abs=0.05)
+    assert not warning(score(rank=rank, likeness=likeness))
+    same = cloud[:1] + 0.01 * cloud
+    rank, likeness = collapse(torch.nn.functional.normalize(same, dim=1))
+    assert rank == pytest.approx(1, abs=0.05)
+    assert "dimensions" in warning(score(rank=rank))
+    assert "alike" in warning(score(likeness=likeness))
+
+
+def test_a_trained_net_is_no_collapse(shop: Shop, trained: Path) -> None:
+    embedder = Embedder(embed.load(trained), shop.dataset, shop.encoded)
+    found = validate(embedder.vectors, shop.blocks.validation, seed=1)
+    assert not warning(found)
