@@ -31,8 +31,9 @@ class Share:
     world: int = 1
 
 
-_SHELF_ROWS, _ENDLESS_ROWS = 32, 512
-"""Small steps rank new sales better (docs/log.md); a long catalogue asks for large ones."""
+_SHORT_SHELF = 1_000
+_FEW, _MANY = 32, 512
+"""Small steps rank new sales better (docs/log.md); the cost of a long shelf asks for large ones."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ class Sampler:
     seed: int
 
     @classmethod
-    def of(cls, requests: Requests, spec: TwoTower, seed: int, *, task: str) -> Sampler:
+    def of(cls, requests: Requests, spec: TwoTower, seed: int) -> Sampler:
         """Use the batch of the settings, or a smaller one where an epoch had too few steps."""
         fitting = len(requests) // (MIN_STEPS * spec.groups_per_batch)
-        wanted = spec.rows_per_group or (_SHELF_ROWS if task == "shelf" else _ENDLESS_ROWS)
+        width = float(np.mean(requests.shelf_end - requests.shelf_start))
+        wanted = spec.rows_per_group or (_FEW if width <= _SHORT_SHELF else _MANY)
         rows = min(wanted, max(_MIN_ROWS, fitting))
         return cls(requests, rows, spec.groups_per_batch, seed)
 

@@ -125,7 +125,7 @@ def prepare(job: TowerJob, device: Device) -> Training:
         seed=job.seed,
     )
     standardise(net, resident, job.train)
-    sampler = Sampler.of(job.train, job.towers, job.seed, task=job.dataset.task)
+    sampler = Sampler.of(job.train, job.towers, job.seed)
     training = Training(
         net,
         place=Place(),

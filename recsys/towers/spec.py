@@ -111,7 +111,7 @@ class TwoTower(Spec):
     """Decision times of a step."""
     rows_per_group: CountOrNone = 0
     """Requests of a decision time in a step, at most; fewer where an epoch had under 20 steps.
-    0 = 32 where sales come and go, 512 where nothing ever closes."""
+    0 = 32 on short shelves, 512 on those of more than 1,000 sales."""
 
 
 Towers = Annotated[TwoTower, Field(discriminator="kind")]
