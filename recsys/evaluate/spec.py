@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recsys.domain.spec import Count, NonNegative, Positive, Spec
 
@@ -25,6 +25,11 @@ Baselines = Literal[
     "boosted",
 ]
 Slices = Literal["sale", "history", "channel"]
+HEADLINE = (
+    r"^(all|day0|older|new_brand|known_brand|curated|not_curated|repeat|first_contact)"
+    r"/(mrr|auc|(recall|capped_recall|hit|ndcg|value_ndcg|purchase_ndcg|debiased_recall)_at_\d+)$"
+)
+"""Figures that may decide: high is good, and slices of sales."""
 
 
 class Evaluate(Spec):
@@ -37,9 +42,9 @@ class Evaluate(Spec):
     """Draws of members behind each 95 % interval; all scorers share them."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of ties, of the draws, of the random baseline and of what is sampled to learn from."""
-    headline: str = "day0/ndcg_at_10"
-    """The figure that decides, as slice/metric; where a catalogue never closes, the slice is
-    all."""
+    headline: Annotated[str, Field(pattern=HEADLINE)] = "day0/ndcg_at_10"
+    """The figure that decides, as slice/metric, at one of ks; the slice is all where a catalogue
+    never closes and where no request has an outcome in the slice."""
     slices: tuple[Slices, ...] = get_args(Slices)
     """Families of slices beside all: by sale (day0, older, new_brand, known_brand, curated,
     not_curated, repeat, first_contact), by length of history, by channel of the first outcome."""
@@ -65,3 +70,10 @@ class Evaluate(Spec):
     learned_candidates: Count = 2_000
     """Sales of a wider shelf that logistic and boosted weigh for each member: what the member
     knows, then the most popular; all others come after them."""
+
+    @model_validator(mode="after")
+    def _judges_its_headline(self) -> Self:
+        _, deep, k = self.headline.rpartition("_at_")
+        if deep and int(k) not in self.ks:
+            raise ValueError(f"headline {self.headline}: lists of {k} are not judged, ks={self.ks}")
+        return self

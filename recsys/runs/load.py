@@ -83,6 +83,7 @@ def arguments(verb: str, spec: type[Spec], words: Sequence[str]) -> list[str]:
         sys.stdout.write(help_text(known, words))
         sys.exit(0)
     check_words(words, known)
+    words = [word if is_flag(word) else readable(word) for word in words]
     several = [word for word in words if not is_flag(word) and len(values_of(word)) > 1]
     if several and not {"-m", "--multirun"} & set(words):
         raise SettingError(
@@ -137,6 +138,20 @@ def rewritten(words: Sequence[str], verb: Vocabulary) -> list[str]:
     return kept
 
 
+def readable(word: str) -> str:
+    """Return a word as it is, its value in quotes where Hydra's grammar would trip over it.
+
+    So `evaluate.require=ndcg_at_10>popular` is text, and what is no text its Spec refuses.
+    """
+    try:
+        values_of(word)
+    except SettingError:
+        key, _, value = word.partition("=")
+        escaped = value.replace("'", r"\'")
+        return f"{key}='{escaped}'"
+    return word
+
+
 def values_of(word: str) -> list[str]:
     """Return the values of `key=value`: several if it is a sweep.
 
@@ -148,7 +163,7 @@ def values_of(word: str) -> list[str]:
     except HydraException:
         raise SettingError(
             f"cannot read {word!r}",
-            "quote a value that holds any of  = , : { } [ ] ( ) $  like this: 'key=\"a=b\"'",
+            "put its value in quotes of its own: key=\"'...'\"",
         ) from None
     if read.is_sweep_override():
         return list(read.sweep_string_iterator())

@@ -10,6 +10,7 @@ import polars as pl
 from recsys.domain.artefact import read_manifest, retain
 from recsys.domain.dataset import Dataset
 from recsys.retrieval.index import build
+from recsys.runs.folder import comparable
 from recsys.runs.learn import Model
 from recsys.runs.spec import Train
 from recsys.serve.bundle import publish_bundle
@@ -32,7 +33,7 @@ def publish(model: Model, spec: Train) -> Path:
         info=info(dataset),
         index=build(spec.retrieval, sales.vectors),
         ranker=model.ranker,
-        specs=spec.model_dump(mode="json"),
+        specs=comparable(spec.model_dump(mode="json")),
         watermark=dataset.watermark,
         decided_at=at,
         parents={

@@ -196,3 +196,15 @@ def test_scores_of_another_shelf_are_refused() -> None:
 def test_a_gate_that_cannot_be_read_is_refused_in_the_settings(require: str) -> None:
     with pytest.raises(ValidationError):
         Evaluate(require=require)
+
+
+@pytest.mark.parametrize("headline", ["day0", "dya0/ndcg_at_10", "day0/ndcg", "all/gini_at_10"])
+def test_a_headline_that_no_report_holds_is_refused_in_the_settings(headline: str) -> None:
+    with pytest.raises(ValidationError, match="headline"):
+        Evaluate(headline=headline)
+
+
+def test_a_headline_at_a_length_that_is_not_judged_is_refused_in_the_settings() -> None:
+    with pytest.raises(ValidationError, match="lists of 10 are not judged"):
+        Evaluate(ks=(5,))
+    Evaluate(ks=(5,), headline="all/mrr")

@@ -85,8 +85,12 @@ error: towers.dim=8,16 names several values
   one run each: add -m     a list: key=[a,b]
 """,
     "name=a=b": """\
-error: cannot read 'name=a=b'
-  quote a value that holds any of  = , : { } [ ] ( ) $  like this: 'key="a=b"'
+error: name=a=b: String should match pattern
+  '^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$'
+""",
+    "towers.dim=[8": """\
+error: towers.dim=[8: Input should be a valid integer, unable to parse string as
+  an integer
 """,
     "name=${nothing}": """\
 error: name: Interpolation key 'nothing' not found

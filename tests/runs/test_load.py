@@ -14,6 +14,7 @@ from recsys.runs.load import (
     from_plain,
     nested_unions,
     ordered,
+    readable,
     rewritten,
     threads_before_import,
     values_of,
@@ -76,6 +77,16 @@ def test_flags_go_last_with_their_values() -> None:
 )
 def test_values_of_a_word(word: str, values: list[str]) -> None:
     assert values_of(word) == values
+
+
+@pytest.mark.parametrize(
+    "require", ["ndcg_at_10>0.2", "slates:day0/ndcg_at_6>editor", " mrr > popular_7d"]
+)
+def test_text_that_hydra_cannot_read_needs_no_quotes(require: str) -> None:
+    spec = compose("train", Train, [f"evaluate.require={require}", "data.zone=Europe/Paris"])
+    assert spec.evaluate.require.strip() == require.strip()
+    assert readable("a=it's>b") == r"a='it\'s>b'"
+    assert readable("a=[1,2]") == "a=[1,2]"
 
 
 def test_own_configs_below_the_folder_join_the_shipped_ones(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,43 @@ def test_a_damaged_file_is_refused_by_its_name(copied: Trained, file: str, name:
     assert said.stderr.startswith("error: ")
     assert str(damaged.relative_to(copied.folder)) in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_a_run_that_is_done_is_judged_again_without_an_epoch(copied: Trained) -> None:
+    before = copied.bundle.name
+    (copied.run / "report.html").unlink()
+    said = verb(copied.folder, "train", f"resume=runs/{copied.run.name}")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert re.search(r"^ +1 +\d+\.\d{3} ", said.stdout, re.MULTILINE) is None
+    assert "  resumed  status was done\n" in said.stdout
+    assert (copied.run / "report.html").exists()
+    assert copied.bundle.name == before
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again_in_its_folder(
+    copied: Trained,
+) -> None:
+    before = copied.bundle.name
+    shutil.rmtree(copied.run / "checkpoints")
+    shutil.rmtree(copied.folder / "bundles")
+    (copied.run / "metrics.csv").unlink()
+    facts = json.loads((copied.run / "run.json").read_text())
+    (copied.run / "run.json").write_text(json.dumps(facts | {"status": "running"}))
+    said = verb(copied.folder, "train", "debug=fdr", "resume=auto", "quiet=true")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout == f"runs/{copied.run.name}\n"
+    assert copied.bundle.name == before
+
+
+def test_a_run_with_nothing_to_go_on_with_says_so(tmp_path: Path) -> None:
+    words = ["debug=fdr", "resume=auto", "evaluate.require=ndcg_at_10>2"]
+    said = verb(tmp_path, "train", *words)
+    assert said.returncode == 5
+    assert "no unfinished run has these settings: this is a new one" in said.stdout
+    assert not (tmp_path / "bundles").exists()
+    facts = json.loads((only(tmp_path, "runs/2*") / "run.json").read_text())
+    assert (facts["status"], facts["exit_code"]) == ("failed", 5)
+    assert facts["error"] in said.stderr.replace("error: ", "")
 
 
 def test_nothing_is_written_by_a_dry_run(tmp_path: Path) -> None:
