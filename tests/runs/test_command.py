@@ -85,8 +85,7 @@ error: towers.dim=8,16 names several values
   one run each: add -m     a list: key=[a,b]
 """,
     "name=a=b": """\
-error: name=a=b: String should match pattern
-  '^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$'
+error: name=a=b: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$'
 """,
     "towers.dim=[8": """\
 error: towers.dim=[8: Input should be a valid integer, unable to parse string as
