@@ -219,7 +219,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_in_its_folder(
     said = verb(copied.folder, "train", "debug=fdr", "resume=auto", "quiet=true")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout == f"runs/{copied.run.name}\n"
-    # one process has one way to sum: bits are compared where nothing was loaded before (resume)
+    # to the bit in a fresh process alone (test_resume): this one has other libraries loaded
     after = np.load(copied.bundle / "members" / "vectors.npy")
     assert np.abs(after - before).max() < 1e-3
 
