@@ -42,4 +42,4 @@ bench: $(READY)  ## the promises of speed, one table each
 	@for module in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$module .py) --quick || exit 1; done
 
 clean:
-	rm -rf $(VENV) runs bundles exports cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs bundles exports .pytest_cache .mypy_cache .ruff_cache .hypothesis
