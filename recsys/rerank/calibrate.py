@@ -17,17 +17,22 @@ TINY = 1e-9
 
 @dataclass(frozen=True)
 class Calibrator:
-    """A rising map of chances: linear between steps (x, y), or in log-odds where `x` is empty."""
+    """A rising map of chances, by their log-odds: linear between steps (x, y), or a line.
+
+    Without steps it is the line in log-odds of `slope` and `offset`.
+    """
 
     x: F64
+    """Log-odds said, ascending, F64[k]."""
     y: F64
+    """Chance meant, F64[k]."""
     slope: float = 1.0
     offset: float = 0.0
 
     def __call__(self, chance: F32) -> F32:
         """Return calibrated chances of the same shape."""
         if len(self.x):
-            stepped: F32 = np.interp(chance, self.x, self.y).astype(np.float32)
+            stepped: F32 = np.interp(log_odds(chance), self.x, self.y).astype(np.float32)
             return stepped
         return sigmoid(self.slope * log_odds(chance) + self.offset)
 

@@ -12,7 +12,14 @@ import numpy as np
 
 from recsys.domain.arrays import F32, F64, I64, Bool
 from recsys.domain.errors import BrokenArtefactError
-from recsys.rerank.calibrate import LEAST_FOR_A_STRATUM, LEAST_FOR_STEPS, Calibrator, platt, sigmoid
+from recsys.rerank.calibrate import (
+    LEAST_FOR_A_STRATUM,
+    LEAST_FOR_STEPS,
+    Calibrator,
+    log_odds,
+    platt,
+    sigmoid,
+)
 from recsys.rerank.signals import NAMES
 
 Label = Literal["purchase", "engagement"]
@@ -122,9 +129,11 @@ def fit_calibrator(chance: F32, outcome: Bool) -> Calibrator:
         return platt(chance, outcome)
     from sklearn.isotonic import IsotonicRegression
 
-    steps = IsotonicRegression(out_of_bounds="clip").fit(chance, outcome)
+    # by log-odds: chances closer than 1e-6 count as one to scikit-learn, and rare purchases are
+    steps = IsotonicRegression(out_of_bounds="clip").fit(log_odds(chance), outcome)
     return Calibrator(
-        x=steps.X_thresholds_.astype(np.float64), y=steps.y_thresholds_.astype(np.float64)
+        x=np.asarray(steps.X_thresholds_, dtype=np.float64),
+        y=np.asarray(steps.y_thresholds_, dtype=np.float64),
     )
 
 
