@@ -25,8 +25,8 @@ from recsys.domain.dataset import Dataset
 from recsys.domain.report import Estimate, Report
 from recsys.domain.requests import Requests
 from recsys.domain.slates import Slates
-from recsys.evaluate.beyond import coverage, gini, p90_coverage
 from recsys.evaluate.intervals import Draws, Means, means, whole
+from recsys.evaluate.metrics import coverage, gini, p90_coverage
 from recsys.evaluate.placing import Figures, of_scores, of_slate
 from recsys.evaluate.scene import Stage, scene
 from recsys.evaluate.scorer import ORACLES, OURS, Scorer

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.domain.arrays import F32, F64, I64, NONE, Bool
-from recsys.evaluate.beyond import Shown, ild, mix_kl
-from recsys.evaluate.metrics import ordering, ranking
+from recsys.evaluate.metrics import Shown, ild, mix_kl, ordering, ranking
 from recsys.evaluate.ranking import Order, keys
 from recsys.evaluate.scene import COMPLEMENTS, Scene
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from recsys.evaluate.beyond import coverage
 from recsys.evaluate.intervals import BLOCK, Draws, means, whole
+from recsys.evaluate.metrics import coverage
 
 
 def members(*counts: int) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_members_are_drawn_whole() -> None:
 
 
 def test_intervals_cover_a_known_mean_about_as_often_as_they_say() -> None:
-    rng, runs, covered = np.random.default_rng(2), 400, 0
+    rng, runs, covered = np.random.default_rng(2), 2_000, 0
     draws = Draws.of(members(*[1] * 100), 400, 0)
     for estimate in means(rng.standard_normal((100, runs)), draws).estimates():
         covered += estimate.low <= 0 <= estimate.high
@@ -98,6 +98,14 @@ def test_intervals_cover_a_known_mean_about_as_often_as_they_say() -> None:
     expected = 2 * norm.cdf(1.96 * np.sqrt(99 / 100)) - 1
     band = 3.3 * np.sqrt(expected * (1 - expected) / runs)
     assert expected - 0.015 - band < covered / runs < expected + band
+
+
+def test_one_draw_in_forty_lies_beyond_each_end() -> None:
+    luck = np.random.default_rng(3).random((200, 1))
+    found = means(luck, Draws.of(members(*[1] * 200), 4_000, 0))
+    estimate = found.estimates()[0]
+    assert (found.sample < estimate.low).sum() == 100
+    assert (found.sample > estimate.high).sum() == 100
 
 
 def test_a_figure_of_whole_sets_stands_in_the_middle_of_its_interval() -> None:

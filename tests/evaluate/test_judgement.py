@@ -95,6 +95,16 @@ def test_the_best_baseline_is_a_rival_and_ours_is_none() -> None:
     assert "ndcg_at_2_minus_ease" not in found.scorers["ease"]["day0"]
 
 
+def test_nobody_is_held_against_ours() -> None:
+    found = report()
+    assert max(found.scorers, key=lambda name: found.get(name, found.headline).value) == "taste"
+    metrics = {metric for one in found.scorers.values() for metric in one["day0"]}
+    assert {metric for metric in metrics if "_minus_" in metric} == {
+        "ndcg_at_2_minus_popular",
+        "ndcg_at_2_minus_random",
+    }
+
+
 def test_the_headline_is_all_where_no_sale_is_young_or_the_catalogue_is_endless() -> None:
     assert report().headline == "day0/ndcg_at_2"
     assert report(opens=-3.0).headline == "all/ndcg_at_2"

@@ -98,6 +98,26 @@ def test_small_and_large_pools_are_counted_alike(size: int) -> None:
     ]
 
 
+def test_only_pools_that_are_narrow_are_sorted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sorts = []
+    real = np.sort
+
+    def watched(cells: np.ndarray, axis: int) -> np.ndarray:
+        sorts.append(cells.shape)
+        return real(cells, axis=axis)
+
+    monkeypatch.setattr(np, "sort", watched)
+    scores = np.zeros((3, NARROW * 4), dtype=np.float32)
+    order = order_of(Case(scores, scores > 0, (np.array([0]), np.array([0]))))
+    wide, narrow = np.arange(NARROW * 4) % 2 == 0, np.arange(NARROW * 4) < 3
+    order.ahead()
+    order.ahead(wide[None])
+    assert sorts == []
+    order.ahead(narrow[None])
+    order.ahead(np.stack([narrow, ~wide & narrow, narrow]))
+    assert sorts == [(3, 3), (3, 3)]
+
+
 def test_a_key_depends_on_member_and_sale_never_on_the_row() -> None:
     members, sales = np.array([5, 9], dtype=np.int32), np.array([3, 1, 2], dtype=np.int32)
     swapped = tie_bits(members[::-1], sales[::-1], 0)[::-1, ::-1]
