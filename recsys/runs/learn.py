@@ -92,7 +92,13 @@ def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
 
 
 def learn(
-    task: Task, spec: Train, folder: Path, *, stop: StopFlag, on_epoch: Callable[[EpochRow], None]
+    task: Task,
+    spec: Train,
+    folder: Path,
+    *,
+    stop: StopFlag,
+    on_epoch: Callable[[EpochRow], None],
+    tell: Callable[[str], None],
 ) -> Learned:
     """Train the towers, or go on with the checkpoints in `folder`, then fit the value model.
 
@@ -113,6 +119,7 @@ def learn(
             resume=None,
             stop=stop,
             on_epoch=on_epoch,
+            tell=tell,
             data_fingerprint=task.dataset.fingerprint,
         )
     )

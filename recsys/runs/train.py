@@ -65,7 +65,7 @@ def learned_from(
     task = pose(prepared, spec, run.path)
     tell.task(run.console, task)
     curve = tell.Curve(run.console, run.path / "metrics.csv")
-    learned = learn(task, spec, run.path, stop=stop, on_epoch=curve)
+    learned = learn(task, spec, run.path, stop=stop, on_epoch=curve, tell=run.console.line)
     run.folder.record(checkpoint=learned.checkpoint.name, encoders=task.encoders.name)
     return learned, curve
 

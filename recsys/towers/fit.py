@@ -56,12 +56,14 @@ def fit(job: TowerJob) -> Path:
         raise InterruptedRunError(
             f"interrupted, saved below {job.checkpoints}", signal_code=job.stop.exit_code
         )
-    newest = checkpoint.newest(job.checkpoints)
+    newest = checkpoint.newest(job.checkpoints) or job.resume
     if newest is None:
         raise NoRoomError(f"{job.checkpoints} holds no whole checkpoint after training")
     state, _ = checkpoint.load(newest)
     best: str = state["place"]["best_name"]
-    return job.checkpoints / best
+    here = job.checkpoints / best
+    # what was gone on with may lie elsewhere, and hold the best so far
+    return here if job.resume is None or here.exists() else job.resume.parent / best
 
 
 def _check(job: TowerJob) -> None:

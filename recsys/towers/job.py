@@ -40,7 +40,7 @@ class EpochRow:
     """What looks like a collapse; empty as a rule."""
 
 
-def _silent(_row: EpochRow) -> None:
+def _silent(_said: object) -> None:
     return
 
 
@@ -62,6 +62,8 @@ class TowerJob:
     """A checkpoint to go on with; None = the newest whole one in `checkpoints`, if any."""
     stop: StopFlag = field(default_factory=StopFlag)
     on_epoch: Callable[[EpochRow], None] = _silent
+    tell: Callable[[str], None] = _silent
+    """Hears which damaged checkpoints were stepped over."""
     data_fingerprint: str = ""
     """Of the dataset; a checkpoint of other data is not gone on with."""
 

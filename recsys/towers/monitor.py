@@ -18,8 +18,8 @@ from recsys.towers.vectors import Vectors
 TOP = 10
 _CELLS = 8_000_000
 """Scores compared at once."""
-_LOW_RANK, _HIGH_LIKENESS = 1.5, 0.9
-"""Thresholds of the collapse detectors: below any healthy run seen so far."""
+_LOW_RANK, _HIGH_LIKENESS = 1.3, 0.95
+"""Thresholds of the collapse detectors: beyond any healthy run seen so far."""
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,12 @@ def share() -> Share:
 
 @dataclass(frozen=True)
 class _Post:
-    """Tells the parent of each epoch."""
+    """Tells the parent of each epoch, and of what else is worth a line."""
 
     line: Connection
 
-    def __call__(self, row: EpochRow) -> None:
-        self.line.send(row)
+    def __call__(self, said: EpochRow | str) -> None:
+        self.line.send(said)
 
 
 def run(job: TowerJob, number: int, train: Callable[[TowerJob], Path]) -> None:
@@ -54,10 +54,13 @@ def run(job: TowerJob, number: int, train: Callable[[TowerJob], Path]) -> None:
     """
     context = get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    job_of_child = replace(job, on_epoch=_Post(there), stop=StopFlag())
+    silent = replace(job, on_epoch=_Post(there), tell=_nobody, stop=StopFlag())
+    first = replace(silent, tell=_Post(there))
     port = _free_port()
     children = [
-        context.Process(target=_child, args=(job_of_child, (rank, number, port), there, train))
+        context.Process(
+            target=_child, args=(silent if rank else first, (rank, number, port), there, train)
+        )
         for rank in range(number)
     ]
     for child in children:
@@ -94,12 +97,18 @@ def _pass_on(children: list[Any]) -> bool:
     return True
 
 
-def _hear(job: TowerJob, message: EpochRow | tuple[str, str]) -> None:
-    if isinstance(message, EpochRow):
-        job.on_epoch(message)
-        return
-    kind, text = message
-    raise _KNOWN.get(kind, RecsysError)(text)
+def _nobody(_said: str) -> None:
+    return
+
+
+def _hear(job: TowerJob, message: EpochRow | str | tuple[str, str]) -> None:
+    match message:
+        case EpochRow():
+            job.on_epoch(message)
+        case str():
+            job.tell(message)
+        case kind, text:
+            raise _KNOWN.get(kind, RecsysError)(text)
 
 
 def _child(  # ruff: ignore[too-many-positional-arguments]  # a process hands them on by position

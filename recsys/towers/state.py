@@ -55,7 +55,7 @@ def restore(job: TowerJob, training: Training, *, world: int) -> None:
     Raises:
         SettingError: the checkpoint is of other settings, data or a number of processes.
     """
-    folder = job.resume or checkpoint.newest(job.checkpoints)
+    folder = job.resume or checkpoint.newest(job.checkpoints, job.tell)
     if folder is None:
         return
     state, _ = checkpoint.load(folder)

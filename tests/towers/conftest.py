@@ -11,12 +11,12 @@ from tests.towers.shops import Shop, job, shop_of
 
 @pytest.fixture(scope="session")
 def shop() -> Shop:
-    return shop_of(tiny_dataset(members=150, days=16, sales_a_day=8))
+    return shop_of(tiny_dataset(members=90, days=16, sales_a_day=8))
 
 
 @pytest.fixture(scope="session")
 def endless() -> Shop:
-    return shop_of(tiny_dataset(members=150, days=16, sales_a_day=8, task="endless"))
+    return shop_of(tiny_dataset(members=90, days=16, sales_a_day=8, task="endless"))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from recsys.domain.errors import InterruptedRunError, NoRoomError, RecsysError
+from recsys.domain.stop import StopFlag
+from recsys.towers import checkpoint, processes
+from recsys.towers.batches import Share
+from recsys.towers.fit import EpochRow, TowerJob, fit
+from recsys.towers.spec import Ddp, TwoTower
+from tests.towers.shops import Shop, job
+
+SPEC = TwoTower(dim=8, epochs=2, patience=0)
+TWO = Ddp(processes=2, device="cpu", threads=1)
+
+
+def averaged(asked: TowerJob) -> dict[str, torch.Tensor]:
+    newest = checkpoint.newest(asked.checkpoints)
+    assert newest is not None
+    weights: dict[str, torch.Tensor] = checkpoint.load(newest)[0]["averaged"]
+    return weights
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(shop: Shop, tmp_path: Path) -> None:
+    rows: list[EpochRow] = []
+    alone = job(shop, tmp_path / "one", SPEC)
+    together = replace(job(shop, tmp_path / "two", SPEC), trainer=TWO, on_epoch=rows.append)
+    assert fit(alone).name == fit(together).name
+    assert [row.epoch for row in rows] == [1, 2]
+    one, two = averaged(alone), averaged(together)
+    for name, weight in one.items():
+        # sums in another order, and Adam divides small gradients by themselves
+        torch.testing.assert_close(two[name], weight, rtol=0, atol=2e-2)
+    moved = sum(float((two[n] - w).square().sum()) for n, w in one.items())
+    assert moved < 1e-3 * sum(float(w.square().sum()) for w in one.values())
+
+
+@pytest.mark.slow
+def test_a_stop_reaches_all_processes_and_the_run_goes_on(shop: Shop, tmp_path: Path) -> None:
+    flag = StopFlag()
+    spec = TwoTower(dim=8, epochs=40, patience=0)
+    asked = replace(job(shop, tmp_path, spec), trainer=TWO)
+
+    def first_epoch(row: EpochRow) -> None:
+        flag.handle(signal.SIGINT, None)
+
+    with pytest.raises(InterruptedRunError) as caught:
+        fit(replace(asked, stop=flag, on_epoch=first_epoch))
+    assert caught.value.signal_code == 130
+    newest = checkpoint.newest(asked.checkpoints)
+    assert newest is not None
+    place = checkpoint.load(newest)[0]["place"]
+    assert 1 <= place["epoch"] < 40
+
+
+def test_what_a_process_says_reaches_whom_it_is_for(shop: Shop, tmp_path: Path) -> None:
+    lines, rows = list[str](), list[EpochRow]()
+    asked = replace(job(shop, tmp_path), tell=lines.append, on_epoch=rows.append)
+    row = EpochRow(
+        1, 0.5, 0.1, 0.2, 0.1, best=True, requests_per_second=9.0, seconds=1.0, tau=0.07, skipped=0
+    )
+    for message in ("step-00000001 is damaged", row):
+        processes._hear(asked, message)
+    assert (lines, rows) == (["step-00000001 is damaged"], [row])
+    with pytest.raises(NoRoomError, match="no room"):
+        processes._hear(asked, ("NoRoomError", "no room"))
+    with pytest.raises(RecsysError, match="unheard of"):
+        processes._hear(asked, ("ValueError", "unheard of"))
+
+
+def test_a_process_knows_its_share_from_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not processes.inside()
+    assert processes.share() == Share(rank=0, world=1)
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "2", "WORLD_SIZE": "5"}.items():
+        monkeypatch.setitem(os.environ, name, value)
+    assert processes.inside()
+    assert processes.share() == Share(rank=2, world=5)
