@@ -33,7 +33,7 @@ def baselines(
     """
     recipes = _counting(dataset, spec) | _comparing(dataset, fit_until, spec)
     names: list[str] = [name for name in recipes if name in {*spec.baselines, "random", "popular"}]
-    if "popular" in names and towers.outcome_us <= QUICK_US:
+    if "popular" in names and 1 < towers.outcome_us <= QUICK_US:
         recent = {f"popular_{hours}h": _recent(dataset, hours * HOUR) for hours in LAST_HOURS}
         recipes |= recent
         names += list(recent)
