@@ -175,7 +175,10 @@ def test_what_opens_later_decides_no_weight() -> None:
     data = described()
     early = content(data, instant(3)).toarray()
     other = data.sales.with_columns(
-        category=pl.Series(["x", "y", None, "z"]), price=pl.Series([1.0, 99.0, None, 5e6])
+        category=pl.Series(["x", "y", None, "z"]),
+        price=pl.Series([1.0, 99.0, None, 5e6]),
+        tags=pl.Series([["s", "t"], ["t"], None, ["s"]]),
+        title=pl.Series(["Silk gown", "silk, SHIRT!", None, "gown"]),
     )
     again = content(replace(data, sales=other), instant(3)).toarray()
     np.testing.assert_allclose(early[:3] @ early[:3].T, again[:3] @ again[:3].T)
