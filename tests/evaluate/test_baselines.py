@@ -134,8 +134,15 @@ def test_a_quick_shop_has_popularity_of_the_last_hours() -> None:
     for hours, count in ((1, 1), (3, 2), (24, 3)):
         score = found[f"popular_{hours}h"].scorer(quick, slice(0, 2))
         close(score, *[[count, 0, 0, 0, 0]] * 2)
-    slow = baselines(data, asked(data, 0), instant(AT), spec=SPEC)
-    assert not any(name.endswith("h") for name in slow)
+
+
+@pytest.mark.parametrize("outcome_us", [1, 3 * HOUR + 1])
+def test_other_shops_have_none_of_the_last_hours(outcome_us: int) -> None:
+    # 1: a basket's outcome is the engagement itself, which tells nothing of how long one takes
+    data = shop(SALES, DID)
+    what = replace(asked(data, 0), outcome_us=outcome_us)
+    found = baselines(data, what, instant(AT), spec=SPEC)
+    assert not any(name.endswith("h") for name in found)
 
 
 def later(seed: int) -> list[Did]:
