@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := recsys tests benchmarks train.py serve_index.py
+CODE := recsys tests benchmarks docs train.py serve_index.py
 
 .PHONY: demo quick test check format serve bench clean
 
