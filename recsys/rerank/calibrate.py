@@ -64,10 +64,10 @@ def _descend(score: F64, target: F64, *, start: F64) -> F64:
         cross = (weight * score).sum()
         hessian = np.array([[(weight * score**2).sum(), cross], [cross, weight.sum()]])
         step = np.linalg.solve(hessian + 1e-6 * np.eye(2), gradient)
-        while (tried := _loss(score, target, line=line - step)) > loss and np.abs(
-            step
-        ).max() > TINY:
+        tried = _loss(score, target, line=line - step)
+        while tried > loss and np.abs(step).max() > TINY:
             step /= 2
+            tried = _loss(score, target, line=line - step)
         if tried > loss:
             break
         line, loss = line - step, tried

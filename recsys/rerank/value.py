@@ -229,7 +229,12 @@ def save(value: FittedValue, folder: Path) -> None:
         "notes": value.notes,
         "logistic": model or None,
         "calibrators": [
-            {"x": c.x.tolist(), "y": c.y.tolist(), "slope": c.slope, "offset": c.offset}
+            {
+                "log_odds": c.x.tolist(),
+                "chance": c.y.tolist(),
+                "slope": c.slope,
+                "offset": c.offset,
+            }
             for c in value.calibrators
         ],
     }
@@ -249,7 +254,7 @@ def load(folder: Path) -> FittedValue:
             "train again with this version",
         )
     first, second = (
-        Calibrator(np.array(c["x"]), np.array(c["y"]), c["slope"], c["offset"])
+        Calibrator(np.array(c["log_odds"]), np.array(c["chance"]), c["slope"], c["offset"])
         for c in plain["calibrators"]
     )
     return FittedValue(
