@@ -13,6 +13,7 @@ from recsys.domain.arrays import F32, F64, I64
 from recsys.domain.events import DAY, Events, Kind
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
+from recsys.domain.slates import Slates
 from recsys.rerank.calibrate import Calibrator
 from recsys.rerank.diversity import Reranker, ShelfView
 from recsys.rerank.policy import Offer
@@ -149,6 +150,14 @@ def taste_of(requests: Requests, shop: Shop, seed: int = 0) -> F32:
     full = np.random.default_rng(seed).normal(size=(shop.num_members, shop.num_sales))
     taste: F32 = full[requests.member][:, requests.shelf(0)].astype(np.float32)
     return taste
+
+
+def slates_of(
+    ranker: Ranker, shop: Shop, requests: Requests, *, taste: F32 | None = None
+) -> Slates:
+    unit = vectors_of(max(shop.num_sales, 1), 3)[requests.shelf(0)]
+    scores = taste_of(requests, shop) if taste is None else taste
+    return ranker.slates(shop, requests, rows_of(requests), taste=scores, unit=unit)
 
 
 def offer_of(
