@@ -80,8 +80,10 @@ def share_of_history(dataset: Dataset, low: int, high: int) -> Bool:
 def member_requests(dataset: Dataset, within: Bool) -> Requests:
     """Return one request a member at the first of their events in Bool[n], all of these outcomes.
 
-    One group, at the last of the instants: its shelf is what was on offer then. An event at the
-    very instant of a request is never its past, and only those of `within` are its outcomes.
+    One group. Its shelf is what was on offer at the last of the instants; what changes with time
+    about its sales is known as of the first, so that no request's outcome counts for another. An
+    event at the very instant of a request is never its past, and only those of `within` are its
+    outcomes.
     """
     history = dataset.history
     end = int(history.at[within].max(initial=0))
@@ -96,7 +98,7 @@ def member_requests(dataset: Dataset, within: Bool) -> Requests:
     at = history.at[rows][first]
     used = int(len(members) > 0)
     return Requests(
-        group_at=np.full(used, at.max(initial=0), dtype=np.int64),
+        group_at=np.full(used, at.min(initial=end), dtype=np.int64),
         shelf_start=np.zeros(used, dtype=np.int64),
         shelf_end=np.full(used, len(shelf), dtype=np.int64),
         shelf_sale=shelf.sales,

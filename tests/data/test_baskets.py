@@ -109,3 +109,10 @@ def test_what_happened_at_the_very_instant_is_not_known() -> None:
     test = blocks(dataset, Source(cadence="member", test_days=2)).test
     assert test.history_end.tolist() == [90]
     assert test.target_sale.tolist() == [8, 9]
+
+
+def test_members_of_one_group_know_of_sales_what_the_first_of_them_could(endless: Dataset) -> None:
+    source = Source(cadence="member", validation_days=5, value_days=5, calibration_days=5)
+    test = blocks(endless, source.model_copy(update={"test_days": 20})).test
+    assert np.ptp(test.at) > 0
+    assert test.group_at.tolist() == [int(test.at.min())]
