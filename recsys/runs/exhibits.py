@@ -9,6 +9,7 @@ from recsys.campaign.audience import Audience, reach, slates_for_all
 from recsys.domain.arrays import F32, I32, I64, NONE
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY
+from recsys.domain.ties import keyed
 from recsys.evaluate.material import DataFacts, Reach, SaleMap
 from recsys.evaluate.reliability import Reliability, reliability
 from recsys.rerank.fit import outcomes
@@ -18,6 +19,8 @@ from recsys.runs.tell import instant
 
 MOST_CELLS = 2_000_000
 """Pairs of request and sale behind the reliability bins, at most."""
+SAMPLED = 20_000
+"""Members whose slates tell who will see each sale; exact figures come with the audience's."""
 MAPPED = 3_000
 """Sales on the map, the newest."""
 
@@ -43,7 +46,7 @@ def data_facts(prepared: Prepared) -> DataFacts:
 
 
 def audience_of(learned: Learned) -> Audience:
-    """Return all members who consent, before the newest shelf."""
+    """Return members who consent, a sample of at most SAMPLED, before the newest shelf."""
     dataset = learned.task.dataset
     at = dataset.watermark
     vectors = learned.embedder.sales(dataset.shelf(at).sales, at)
@@ -52,17 +55,19 @@ def audience_of(learned: Learned) -> Audience:
         return learned.embedder.members(members, at) @ vectors.T
 
     consent = dataset.members["consent_personalise"].to_numpy()
+    everyone = np.flatnonzero(consent)
+    drawn = np.argsort(keyed(5, everyone), kind="stable")[:SAMPLED]
     return Audience(
         shop=dataset.shop,
         at=at,
-        members=np.flatnonzero(consent).astype(np.int32),
+        members=np.sort(everyone[drawn]).astype(np.int32),
         taste_of=taste_of,
         unit=vectors[:, : learned.embedder.unit_dims],
     )
 
 
 def reach_of(learned: Learned, *, chunk: int) -> Reach:
-    """Make everybody's slate for the newest shelf and count who has each sale on it."""
+    """Make slates for the newest shelf and count who has each sale on it."""
     dataset, audience = learned.task.dataset, audience_of(learned)
     shown = np.zeros(dataset.num_sales, dtype=np.int64)
     for slates in slates_for_all(learned.ranker, audience, chunk=chunk):
@@ -70,8 +75,10 @@ def reach_of(learned: Learned, *, chunk: int) -> Reach:
     shelf = dataset.shelf(audience.at)
     known = dataset.opens_at < audience.at - DAY
     seen_before = np.isin(dataset.brand, dataset.brand[known]) | (dataset.brand == NONE)
+    consenting = int(dataset.members["consent_personalise"].sum())
+    part = f" (a sample of {consenting:,} members)" if consenting > SAMPLED else ""
     return Reach(
-        at=f"{instant(audience.at):%d %b %Y %H:%M} UTC",
+        at=f"{instant(audience.at):%d %b %Y %H:%M} UTC{part}",
         members=len(audience.members),
         shown=shown[shelf.sales],
         titles=texts(dataset, "title", shelf.sales),
