@@ -9,7 +9,7 @@ CODE := recsys tests benchmarks docs train.py serve_index.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recsys needs Python 3.11 or newer: make PYTHON=python3.12 demo")'
-	@echo "setting up .venv     one to three minutes, 1.7 GB, most of it torch"
+	@echo "setting up .venv     one to three minutes, 2 GB with a CPU build of torch"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(READY)
