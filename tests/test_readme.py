@@ -25,7 +25,13 @@ def fenced(page: Path) -> list[str]:
     blocks = re.findall(
         r"^```(?:bash|sh|console)?\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
     )
-    return [line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
+    return [line.strip() for block in blocks for line in typed_in(block.splitlines())]
+
+
+def typed_in(lines: list[str]) -> list[str]:
+    """Return what a person types: where one line has a prompt, the others are output."""
+    prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return prompted or lines
 
 
 def inline(page: Path) -> list[str]:
