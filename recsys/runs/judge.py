@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,18 +61,28 @@ def oracles(dataset: Dataset, truth: Truth | None) -> dict[str, Scorer]:
     }
 
 
-def test_slates(learned: Learned) -> Slates:
+def polled(scorer: Scorer, pause: Callable[[], None]) -> Scorer:
+    """Return a scorer that calls `pause` before each piece of work, so that a signal is heard."""
+
+    def score(requests: Requests, rows: slice) -> F32:
+        pause()
+        return scorer(requests, rows)
+
+    return score
+
+
+def test_slates(learned: Learned, taste: Scorer) -> Slates:
     """Make a slate for each request of the test block."""
     return slates_of(
         learned.ranker,
         learned.task.dataset.shop,
         learned.task.blocks.test,
-        taste=learned.embedder.scorer(),
+        taste=taste,
         unit_of=learned.unit,
     )
 
 
-def compare(learned: Learned, spec: Train, slates: Slates) -> Report:
+def compare(learned: Learned, spec: Train, *, taste: Scorer, slates: Slates) -> Report:
     """Judge towers, slates, baselines and oracles on the test block."""
     task, blocks = learned.task, learned.task.blocks
     fitted = baselines(task.dataset, blocks.towers, task.until, spec=spec.evaluate)
@@ -80,7 +90,7 @@ def compare(learned: Learned, spec: Train, slates: Slates) -> Report:
     return judge_all(
         task.dataset,
         blocks.test,
-        {"taste": learned.embedder.scorer()}
+        {"taste": taste}
         | {name: known.scorer for name, known in fitted.items()}
         | oracles(task.dataset, task.prepared.truth),
         spec=spec.evaluate,
@@ -89,7 +99,7 @@ def compare(learned: Learned, spec: Train, slates: Slates) -> Report:
     )
 
 
-def dial(learned: Learned, spec: Train) -> tuple[DialPoint, ...] | None:
+def dial(learned: Learned, spec: Train, taste: Scorer) -> tuple[DialPoint, ...] | None:
     """Sweep the novelty dial through its settings and the one that is published."""
     if isinstance(spec.rerank, Pure):
         return None
@@ -97,25 +107,31 @@ def dial(learned: Learned, spec: Train) -> tuple[DialPoint, ...] | None:
         learned.ranker,
         learned.task.dataset.shop,
         learned.task.blocks.test,
-        taste=learned.embedder.scorer(),
+        taste=taste,
         unit_of=learned.unit,
         dials=sorted({*DIALS, spec.rerank.novelty}),
     )
 
 
 def judge(
-    learned: Learned, spec: Train, folder: RunFolder, *, curve: Sequence[EpochRow]
+    learned: Learned,
+    spec: Train,
+    folder: RunFolder,
+    *,
+    curve: Sequence[EpochRow],
+    pause: Callable[[], None],
 ) -> Material:
-    """Return all that report.html shows of a run."""
+    """Return all that report.html shows of a run; `pause` may raise to stop between two steps."""
     task, facts = learned.task, folder.facts()
-    slates = test_slates(learned)
+    taste = polled(learned.embedder.scorer(), pause)
+    slates = test_slates(learned, taste)
     return Material(
         title=folder.path.name,
         made_at=str(facts["started_at"]),
-        report=compare(learned, spec, slates),
+        report=compare(learned, spec, taste=taste, slates=slates),
         command=str(facts["command"]),
         curve=curve,
-        dial=dial(learned, spec),
+        dial=dial(learned, spec, taste),
         dial_now=0.0 if isinstance(spec.rerank, Pure) else spec.rerank.novelty,
         reach=reach_of(learned, chunk=spec.campaign.chunk),
         reliability=reliability_of(learned),

@@ -83,7 +83,8 @@ class Fitted:
 
     def report(self) -> Path:
         """Judge, write report.html and report.json into the run's folder; return the page."""
-        page.write(judge(self.learned, self.spec, self.folder, curve=self.epochs), self.folder.path)
+        judged = judge(self.learned, self.spec, self.folder, curve=self.epochs, pause=lambda: None)
+        page.write(judged, self.folder.path)
         return self.folder.path / "report.html"
 
     def publish(self) -> Path:
@@ -162,7 +163,9 @@ def evaluate(model: Fitted) -> pl.DataFrame:
 
     Returns scorer, slice, metric, value, low, high (95 % interval by member), n (requests).
     """
-    judged = compare(model.learned, model.spec, test_slates(model.learned))
+    taste = model.learned.embedder.scorer()
+    slates = test_slates(model.learned, taste)
+    judged = compare(model.learned, model.spec, taste=taste, slates=slates)
     return figures(judged)
 
 

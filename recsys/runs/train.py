@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
+from recsys.domain.errors import InterruptedRunError
 from recsys.domain.stop import StopFlag
 from recsys.evaluate import report as page
 from recsys.evaluate.gate import met
@@ -35,11 +37,22 @@ def train(spec: Train) -> None:
         prepared = prepare(spec.data, folder=run.path)
         tell.data(run.console, prepared)
         learned, curve = learned_from(prepared, spec, run, stop=stop)
-        judged = judge(learned, spec, run.folder, curve=curve.rows)
+        pause = partial(unless_stopped, stop)
+        judged = judge(learned, spec, run.folder, curve=curve.rows, pause=pause)
         page.write(judged, run.path)
         tell.results(run.console, judged.report, learned)
         met(judged.report, spec.evaluate.require)
         last_lines(run, publish(learned.model, spec))
+
+
+def unless_stopped(stop: StopFlag) -> None:
+    """Go on, unless a signal has asked the run to stop.
+
+    Raises:
+        InterruptedRunError: it has; what was learned is saved.
+    """
+    if stop.raised:
+        raise InterruptedRunError("interrupted; the towers are saved", signal_code=stop.exit_code)
 
 
 def settled(spec: Train) -> Train:
