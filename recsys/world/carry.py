@@ -9,7 +9,7 @@ from recsys.world.draws import Luck, draw
 from recsys.world.lived import Block
 from recsys.world.log import Settled
 from recsys.world.retailer import World
-from recsys.world.state import KNOWN, State, liking
+from recsys.world.state import KNOWN, SLOTS, State, liking
 
 BOOST = 0.15
 """What a first purchase that pleases by 1 adds to the rate of visits."""
@@ -87,8 +87,11 @@ def _show(state: State, lived: Block) -> tuple[I32, U8]:
     seen = lived.shown_looks > 0
     member = lived.shown_member[seen]
     now = np.where(lived.shown_answered[seen], NONE, lived.shown_sale[seen]).astype(np.int32)
-    again = (now[:, :, None] == state.shown[member][:, None, :]) & (now >= 0)[:, :, None]
-    before = (again * state.shown_times[member][:, None, :]).sum(axis=2)
+    before = np.zeros(now.shape, dtype=np.int16)
+    last, last_times = state.shown[member], state.shown_times[member]
+    for slot in range(SLOTS):
+        before += np.where(now == last[:, slot, None], last_times[:, slot, None], np.uint8(0))
+    before[now == NONE] = 0
     shown, times = state.shown.copy(), state.shown_times.copy()
     shown[member] = now
     times[member] = np.minimum(before + lived.shown_looks[seen][:, None], 200)

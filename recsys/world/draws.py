@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.domain.arrays import F32, F64
+from recsys.domain.arrays import F32, F64, I64, Bool
 from recsys.domain.ties import keyed, splitmix64
 
 U64 = NDArray[np.uint64]
@@ -53,18 +53,27 @@ class Luck(IntEnum):
 
 def unit(words: U64) -> F32:
     """Turn words into numbers in [0, 1) by their upper 24 bits."""
-    return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+    # by way of int32: processors turn that into float32 many at a time, uint64 one by one
+    numbers = (words >> np.uint64(40)).astype(np.int32).astype(np.float32)
+    numbers *= np.float32(2.0**-24)
+    return numbers
 
 
 @lru_cache(maxsize=4_096)
-def _salts(purpose: tuple[int, ...], width: int | None = None) -> U64:
-    """Hash a purpose once for all blocks of a day, U64[] or U64[width], not to be written to."""
-    return keyed(*purpose) if width is None else keyed(*purpose, np.arange(width))
+def salt(*purpose: int) -> U64:
+    """Hash a purpose once for all blocks of a day, U64[], not to be written to."""
+    return keyed(*purpose)
+
+
+@lru_cache(maxsize=4_096)
+def _salts(purpose: tuple[int, ...], width: int) -> U64:
+    """Hash the purposes of a row of draws likewise, U64[width]."""
+    return keyed(*purpose, np.arange(width))
 
 
 def draw(keys: U64, *purpose: int) -> F32:
     """Draw one number in [0, 1) for each key and this purpose, F32 of the keys' shape."""
-    return unit(splitmix64(keys ^ _salts(purpose)))
+    return unit(splitmix64(keys ^ salt(*purpose)))
 
 
 def draws(keys: U64, width: int, *purpose: int) -> F32:
@@ -80,8 +89,8 @@ def normals(keys: U64, width: int, *purpose: int) -> F32:
     return numbers
 
 
-def cells(rows: U32, columns: U32) -> F32:
-    """Draw a number in [0, 1) for each cell of rows x columns, F32[n, s].
+def cells(rows: U32, columns: U32) -> U32:
+    """Draw 24 bits for each cell of rows x columns, U32[n, s].
 
     The mixer is lowbias32 of Wellons (Prospecting for hash functions, 2018).
     """
@@ -92,15 +101,22 @@ def cells(rows: U32, columns: U32) -> F32:
     x *= np.uint32(0x846CA68B)
     x ^= x >> np.uint32(16)
     x >>= np.uint32(8)
-    numbers = x.astype(np.float32)
-    numbers *= np.float32(2.0**-24)
-    return numbers
+    return x
+
+
+def places(mask: Bool) -> tuple[I64, I64]:
+    """Return row and column of each true cell of Bool[n, s], in order of (row, column)."""
+    # numpy finds them in one dimension many times faster than in two
+    flat = np.flatnonzero(mask)
+    row = flat // max(1, mask.shape[1])
+    return row, flat - row * mask.shape[1]
 
 
 def on_grid(numbers: F32) -> F32:
     """Round to multiples of 1 / GRID within [-4, 4]."""
-    rounded = np.clip(np.round(numbers * GRID), -4 * GRID, 4 * GRID).astype(np.float32)
-    return rounded / np.float32(GRID)
+    scaled = np.rint(numbers * GRID)
+    np.clip(scaled, -4 * GRID, 4 * GRID, out=scaled)
+    return scaled.astype(np.float32) * np.float32(1 / GRID)
 
 
 def pick(cumulative: F64, rows: np.ndarray, numbers: F32) -> NDArray[np.int64]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.domain.arrays import F32, F64, I64, Bool
-from recsys.domain.ties import keyed, splitmix64
+from recsys.domain.ties import splitmix64
 from recsys.world.clock import is_payday, weekday
-from recsys.world.draws import U64, Luck, draw, unit
+from recsys.world.draws import U64, Luck, draw, salt, unit
 from recsys.world.lived import MINUTE
 from recsys.world.retailer import Offer, World
 from recsys.world.state import NEVER, State
@@ -108,7 +108,7 @@ def visits(today: Today) -> Visits:
 def visit(today: Today, member: I64, number: I64) -> tuple[I64, Bool]:
     """Return instant and device of given visits: the same visit, the same luck."""
     day = today.offer.day
-    words = splitmix64(today.key[member] ^ keyed(Luck.VISIT_TIME, day) ^ number.astype(np.uint64))
+    words = splitmix64(today.key[member] ^ salt(Luck.VISIT_TIME, day) ^ number.astype(np.uint64))
     at = today.instants(_quantile(VISIT_HOURS[weekday(day) > 4], unit(words)))
     luck = ((words >> np.uint64(8)) & np.uint64(0xFFFF)).astype(np.float32) / 65_536
     return at, luck < today.world.members.phone[today.rows[member]]

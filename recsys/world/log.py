@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from recsys.domain.arrays import F32, I16, I32, I64, NONE, U8, Bool
 from recsys.domain.events import Channel, Kind
-from recsys.world.lived import MINUTE, Block
+from recsys.world.draws import places
+from recsys.world.lived import MINUTE, Block, joined
 from recsys.world.retailer import World
 from recsys.world.state import NEVER, SLOTS
 
@@ -47,8 +48,7 @@ class Log:
 
 def join(logs: Sequence[Log]) -> Log:
     """Join the logs of several days."""
-    names = [field.name for field in fields(Log)]
-    return Log(**{name: np.concatenate([getattr(log, name) for log in logs]) for name in names})
+    return joined(logs)
 
 
 @dataclass(frozen=True)
@@ -147,27 +147,19 @@ def _device(phone: Bool) -> U8:
 
 def _shown(block: Block, *, day: int) -> dict[str, np.ndarray]:
     """Return the columns of the places shown: one row a place, in mails and at first visits."""
-    parts = [
-        (np.flatnonzero(at != NEVER), at, channel)
-        for at, channel in (
-            (block.shown_mail_at, Channel.MAIL),
-            (block.shown_page_at, Channel.WEB),
-        )
-    ]
-    slate = np.concatenate([rows for rows, _, _ in parts])
-    by_member = np.argsort(block.shown_member[slate], kind="stable")
-    slate = slate[by_member]
-    at = np.concatenate([when[rows] for rows, when, _ in parts])[by_member]
-    channel = np.concatenate([np.full(len(rows), where) for rows, _, where in parts])[by_member]
+    shown_at = np.stack([block.shown_mail_at, block.shown_page_at], axis=1)
+    slate, way = places(shown_at != NEVER)
+    at = shown_at[slate, way]
+    channel = np.array([Channel.MAIL, Channel.WEB], dtype=np.uint8)[way]
     sale = block.shown_sale[slate]
-    kept = sale.ravel() != NONE
     columns = {
         "shown_member": np.repeat(block.shown_member[slate].astype(np.int32), SLOTS),
         "shown_sale": sale.ravel().astype(np.int32),
         "shown_at": np.repeat(at, SLOTS),
         "shown_day": np.full(sale.size, day, dtype=np.int16),
         "shown_slot": np.tile(np.arange(SLOTS, dtype=np.int16), len(slate)),
-        "shown_channel": np.repeat(channel.astype(np.uint8), SLOTS),
+        "shown_channel": np.repeat(channel, SLOTS),
         "shown_propensity": block.shown_propensity[slate].ravel(),
     }
-    return {name: column[kept] for name, column in columns.items()}
+    kept = sale.ravel() != NONE
+    return columns if kept.all() else {name: of[kept] for name, of in columns.items()}

@@ -82,10 +82,9 @@ class Members:
         luck = draws(key ^ splitmix64(period), self.need.shape[1], Luck.NEED)
         return luck < self.need[rows]
 
-    def points(self, rows: I64, centres: F32, *, day: int) -> F32:
-        """Return the points of style that each member likes, F32[m, 3, 16] on the grid."""
-        own = self.offset[rows] + self.drift[rows] * np.float32(day / 30)
-        return on_grid(centres[self.cluster[rows]] + own[:, None])
+    def own(self, rows: I64, *, day: int) -> F32:
+        """Return where members stand from the centres of their tastes, F32[m, 16]."""
+        return self.offset[rows] + self.drift[rows] * np.float32(day / 30)
 
 
 def make_members(spec: FlashSales, *, days: int) -> Members:
@@ -110,7 +109,7 @@ def make_members(spec: FlashSales, *, days: int) -> Members:
         referrer=referrer,
         cluster=cluster,
         weight=weight,
-        offset=(0.6 * normals(key[like], STYLE_DIMS, Luck.OFFSET) + 0.8 * own) * np.float32(0.3),
+        offset=(0.6 * own[like] + 0.8 * own) * np.float32(0.3),
         drift=normals(key, STYLE_DIMS, Luck.DRIFT) * np.float32(0.08),
         need=_needs(woman, parent, traits[:, 2]),
         level=(0.8 * traits[:, 3]).astype(np.float32),

@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys.domain.arrays import F32, I64
 from recsys.world.brands import REACH, STYLE_DIMS
-from recsys.world.draws import on_grid
+from recsys.world.draws import on_grid, places
 from recsys.world.members import TASTES
 from recsys.world.retailer import PRICE_GAP, Offer, World
 from recsys.world.state import State
@@ -48,30 +48,40 @@ def utility(world: World, state: State, offer: Offer, *, rows: I64) -> F32:
 
 def _match(world: World, offer: Offer, rows: I64) -> F32:
     """Sum the bumps of each member's tastes at each sale, F32[m, s]."""
-    points = world.members.points(rows, world.brands.centres, day=offer.day)
-    wide = np.empty((TASTES, len(rows), STYLE_DIMS + 2), dtype=np.float32)
-    wide[:, :, :STYLE_DIMS] = points.transpose(1, 0, 2)
-    wide[:, :, STYLE_DIMS] = (points**2).sum(axis=2).T
-    wide[:, :, STYLE_DIMS + 1] = 1
-    weight = world.members.weight[rows]
-    total = np.zeros((len(rows), len(offer)), dtype=np.float32)
-    for taste in range(TASTES):
-        has = np.flatnonzero(weight[:, taste] > 0) if taste else slice(None)
-        bump = wide[taste][has] @ offer.style
-        bump *= np.float32(1 / (2 * REACH))
-        np.exp(bump, out=bump)
-        bump *= weight[has, taste, None]
-        total[has] += bump
+    members = world.members
+    weight, cluster = members.weight[rows], members.cluster[rows]
+    own = members.own(rows, day=offer.day)
+    total = _bump(offer, world.brands.centres[cluster[:, 0]] + own, weight[:, 0])
+    for taste in range(1, TASTES):
+        has = np.flatnonzero(weight[:, taste])
+        points = world.brands.centres[cluster[has, taste]] + own[has]
+        total[has] += _bump(offer, points, weight[has, taste])
     return total
+
+
+def _bump(offer: Offer, points: F32, weight: F32) -> F32:
+    """Return the bump of one taste of each of k members at each sale, F32[k, s]."""
+    wide = np.empty((len(points), STYLE_DIMS + 2), dtype=np.float32)
+    wide[:, :STYLE_DIMS] = on_grid(points)
+    near = wide[:, :STYLE_DIMS]
+    np.einsum("kd,kd->k", near, near, out=wide[:, STYLE_DIMS])
+    wide[:, STYLE_DIMS + 1] = 1
+    bump: F32 = wide @ offer.style
+    bump *= np.float32(1 / (2 * REACH))
+    np.exp(bump, out=bump)
+    bump *= weight[:, None]
+    return bump
 
 
 def _traits(world: World, rows: I64, *, day: int) -> F32:
     """Return need, level of price, one and sensitivity of members, F32[m, 7] on the grid."""
     members = world.members
-    unwanted = np.where(members.needs(rows, day=day), 0.0, UNWANTED)
-    ones = np.ones((len(rows), 1))
-    level, deal = members.level[rows, None], members.sensitivity[rows, None]
-    return on_grid(np.concatenate([unwanted, level, ones, deal], axis=1).astype(np.float32))
+    needs = members.needs(rows, day=day)
+    traits = np.ones((len(rows), needs.shape[1] + 3), dtype=np.float32)
+    traits[:, :-3] = np.where(needs, np.float32(0), np.float32(UNWANTED))
+    traits[:, -3] = members.level[rows]
+    traits[:, -1] = members.sensitivity[rows]
+    return on_grid(traits)
 
 
 def _known(liked: F32, world: World, *, state: State, offer: Offer, rows: I64) -> None:
@@ -81,16 +91,15 @@ def _known(liked: F32, world: World, *, state: State, offer: Offer, rows: I64) -
     charm = np.float32(CHARM) * members.appetite[rows] - np.float32(TRUST)
     liked += (charm - np.float32(PRICE_GAP / 2) * level**2)[:, None]
     column = offer.column_of_brand[state.known[rows]]
-    member, slot = np.nonzero(column >= 0)
+    member, slot = places(column >= 0)
     pleased = np.float32(LIKING) * state.like[rows[member], slot]
     liked[member, column[member, slot]] += pleased - charm[member]
 
 
 def _worn(liked: F32, state: State, *, offer: Offer, rows: I64) -> None:
     """Take away what showings without response cost."""
-    shown = state.shown[rows]
-    column = np.where(shown >= 0, offer.columns(shown), -1)
-    member, slot = np.nonzero(column >= 0)
+    column = offer.columns(state.shown[rows])
+    member, slot = places(column >= 0)
     times = state.shown_times[rows[member], slot]
     liked[member, column[member, slot]] -= np.float32(WORN) * times
 
