@@ -53,7 +53,7 @@ def live(world: World, state: State, offer: Offer, *, rows: I64, policy: Policy)
     seen = _Seen(
         active=np.flatnonzero(there),
         visits=paid.count,
-        open_at=sent.opened_at * sent.opened,
+        open_at=sent.opened_at,
         columns=slates.columns[there[served]],
     )
     return _written(today, paid, sent, pairs=_engage(today, seen), slates=slates)
@@ -79,7 +79,7 @@ def _written(today: Today, paid: Visits, sent: Mails, *, pairs: Pairs, slates: C
         mails=int(sent.sent.sum()),
         pairs=pairs,
         shown_member=rows[served],
-        shown_sale=np.where(slates.columns >= 0, today.offer.rows[slates.columns], NONE),
+        shown_sale=np.where(slates.columns >= 0, today.offer.rows.take(slates.columns), NONE),
         shown_propensity=slates.propensity,
         shown_mail_at=sent.first_at[served],
         shown_page_at=paid.first_at[served],
@@ -90,11 +90,12 @@ def _written(today: Today, paid: Visits, sent: Mails, *, pairs: Pairs, slates: C
 
 def _answered(today: Today, pairs: Pairs, *, rows: I64, columns: I64) -> Bool:
     """Tell which places of the slates of `rows` led to a view, Bool[k, SLOTS]."""
-    viewed = np.zeros((len(rows), len(today.offer) + 1), dtype=np.bool_)
-    place = np.searchsorted(rows, pairs.member)
-    viewed[place, today.offer.columns(pairs.sale)] = True
-    viewed[:, NONE] = False
-    answered: Bool = np.take_along_axis(viewed, columns, axis=1)
+    # the last cell of each row stands for NONE and stays false
+    width = len(today.offer) + 1
+    viewed = np.zeros(len(rows) * width, dtype=np.bool_)
+    viewed[np.searchsorted(rows, pairs.member) * width + today.offer.columns(pairs.sale)] = True
+    first = np.arange(len(rows))[:, None] * width
+    answered: Bool = viewed.take(np.where(columns >= 0, first + columns, first + width - 1))
     return answered
 
 
@@ -107,7 +108,7 @@ class _Seen:
     visits: I64
     """Of every member in the block."""
     open_at: I64
-    """When a mail was opened, of every member in the block; 0 where it was not."""
+    """When a mail was opened, of every member in the block; 0 where none was."""
     columns: I64
     """Slates of the active, I64[a, SLOTS]."""
 
@@ -167,7 +168,7 @@ def _look_at_page(today: Today, seen: _Seen, liked: F32) -> _Looks:
     paid = seen.visits[seen.active[there]]
     key = (_view_key(today, seen.active[there]) >> np.uint64(32)).astype(np.uint32)
     bits = cells(key, today.offer.luck).view(np.int32).astype(np.float32)
-    chances = _view_chances(seen.columns[there], paid, liked[there])
+    chances = _view_chances(seen.columns[there], paid, liked.take(there, axis=0))
     chances *= np.float32(2.0**24)
     row, column = places(bits < chances)
     row = there[row]
@@ -251,7 +252,7 @@ def _follow(today: Today, found: _Found, *, clicked: Bool) -> Pairs:
     buy_at = cart_at + (delay * MINUTE).astype(np.int64)
     end = np.minimum(offer.at + offer.closes_in[found.column], world.noon(offer.day + 1))
     brand = world.sales.brand[sale].astype(np.int16)
-    known = today.state.known[rows] == brand[:, None]
+    known = today.state.known.take(rows, axis=0) == brand[:, None]
     return Pairs(
         member=rows,
         sale=sale,

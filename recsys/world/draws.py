@@ -115,8 +115,9 @@ def places(mask: Bool) -> tuple[I64, I64]:
 def on_grid(numbers: F32) -> F32:
     """Round to multiples of 1 / GRID within [-4, 4]."""
     scaled = np.rint(numbers * GRID)
-    np.clip(scaled, -4 * GRID, 4 * GRID, out=scaled)
-    return scaled.astype(np.float32) * np.float32(1 / GRID)
+    scaled.clip(-4 * GRID, 4 * GRID, out=scaled)
+    scaled *= 1 / GRID
+    return scaled.astype(np.float32, copy=False)
 
 
 def pick(cumulative: F64, rows: np.ndarray, numbers: F32) -> NDArray[np.int64]:

@@ -85,9 +85,9 @@ class Mails:
     proxied: Bool
     """By a privacy proxy."""
     opened_at: I64
-    """When the member would open it."""
+    """When the member opened it; 0 where it was not."""
     proxied_at: I64
-    """When the proxy would."""
+    """When the proxy did; 0 where it did not."""
 
     @property
     def first_at(self) -> I64:
@@ -139,13 +139,20 @@ def mails(today: Today) -> Mails:
     sent = today.state.subscribed[rows] & (members.mailed_daily[rows] | turn)
     gone_off = np.float32(0.04) * today.state.tired[rows]
     opens = chance(members.openness[rows] - gone_off + np.float32(0.1) * (weekday(day) < 5))
-    soon = (draw(today.key, Luck.PROXY, 1, day) * 20 * MINUTE).astype(np.int64)
+    opened = sent & (draw(today.key, Luck.OPEN, 0, day) < opens)
+    proxied = np.flatnonzero(sent & members.proxy[rows])
+    proxied = proxied[draw(today.key[proxied], Luck.PROXY, 0, day) < PROXY_OPENS]
+    luck = draw(today.key[opened], Luck.OPEN, 1, day)
+    soon = (draw(today.key[proxied], Luck.PROXY, 1, day) * 20 * MINUTE).astype(np.int64)
+    opened_at, proxied_at = np.zeros((2, len(rows)), dtype=np.int64)
+    opened_at[opened] = today.instants(_quantile(_OPEN_HOURS, luck))
+    proxied_at[proxied] = today.offer.at + soon
     return Mails(
         sent=sent,
-        opened=sent & (draw(today.key, Luck.OPEN, 0, day) < opens),
-        proxied=sent & members.proxy[rows] & (draw(today.key, Luck.PROXY, 0, day) < PROXY_OPENS),
-        opened_at=today.instants(_quantile(_OPEN_HOURS, draw(today.key, Luck.OPEN, 1, day))),
-        proxied_at=today.offer.at + soon,
+        opened=opened,
+        proxied=proxied_at > 0,
+        opened_at=opened_at,
+        proxied_at=proxied_at,
     )
 
 

@@ -128,15 +128,14 @@ def _with_sale(block: Block, settled: Settled) -> list[_Rows]:
     device = _device(pairs.phone)
     mail = np.full(len(pairs.sale), Channel.MAIL, dtype=np.uint8)
     flags = np.where(pairs.new, FLAG_NEW, 0).astype(np.uint8)
-    everyone = np.ones(len(pairs.sale), dtype=np.bool_)
     return [
         _Rows(pairs.member[of], pairs.sale[of], at[of], kind, channel[of], flags[of])
         for of, at, kind, channel in (
-            (pairs.clicked, pairs.at - MINUTE // 20, Kind.MAIL_CLICK, mail),
-            (everyone, pairs.at, Kind.VIEW, device),
-            (settled.waits, pairs.at + MINUTE // 2, Kind.WAIT_LIST, device),
-            (settled.carted, pairs.cart_at, Kind.CART, device),
-            (settled.bought, pairs.buy_at, Kind.PURCHASE, pairs.channel),
+            (np.flatnonzero(pairs.clicked), pairs.at - MINUTE // 20, Kind.MAIL_CLICK, mail),
+            (slice(None), pairs.at, Kind.VIEW, device),
+            (np.flatnonzero(settled.waits), pairs.at + MINUTE // 2, Kind.WAIT_LIST, device),
+            (np.flatnonzero(settled.carted), pairs.cart_at, Kind.CART, device),
+            (np.flatnonzero(settled.bought), pairs.buy_at, Kind.PURCHASE, pairs.channel),
         )
     ]
 
@@ -151,7 +150,7 @@ def _shown(block: Block, *, day: int) -> dict[str, np.ndarray]:
     slate, way = places(shown_at != NEVER)
     at = shown_at[slate, way]
     channel = np.array([Channel.MAIL, Channel.WEB], dtype=np.uint8)[way]
-    sale = block.shown_sale[slate]
+    sale = block.shown_sale.take(slate, axis=0)
     columns = {
         "shown_member": np.repeat(block.shown_member[slate].astype(np.int32), SLOTS),
         "shown_sale": sale.ravel().astype(np.int32),
@@ -159,7 +158,7 @@ def _shown(block: Block, *, day: int) -> dict[str, np.ndarray]:
         "shown_day": np.full(sale.size, day, dtype=np.int16),
         "shown_slot": np.tile(np.arange(SLOTS, dtype=np.int16), len(slate)),
         "shown_channel": np.repeat(channel, SLOTS),
-        "shown_propensity": block.shown_propensity[slate].ravel(),
+        "shown_propensity": block.shown_propensity.take(slate, axis=0).ravel(),
     }
     kept = sale.ravel() != NONE
     return columns if kept.all() else {name: of[kept] for name, of in columns.items()}

@@ -80,11 +80,15 @@ class Members:
         phase = (key % np.uint64(NEED_DAYS)).astype(np.int64)
         period = ((day + NEED_DAYS + phase) // NEED_DAYS).astype(np.uint64)
         luck = draws(key ^ splitmix64(period), self.need.shape[1], Luck.NEED)
-        return luck < self.need[rows]
+        needed: Bool = luck < self.need.take(rows, axis=0)
+        return needed
 
     def own(self, rows: I64, *, day: int) -> F32:
         """Return where members stand from the centres of their tastes, F32[m, 16]."""
-        return self.offset[rows] + self.drift[rows] * np.float32(day / 30)
+        moved: F32 = self.drift.take(rows, axis=0)
+        moved *= np.float32(day / 30)
+        moved += self.offset.take(rows, axis=0)
+        return moved
 
 
 def make_members(spec: FlashSales, *, days: int) -> Members:

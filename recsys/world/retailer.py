@@ -94,7 +94,7 @@ class Offer:
 
     def columns(self, sales: np.ndarray) -> I16:
         """Return the column of each sale row, NONE where it is not on offer."""
-        return self.column_of_sale[sales]
+        return self.column_of_sale.take(sales)
 
 
 def offer(world: World, rows: I64, *, at: int, visible: bool = False) -> Offer:
