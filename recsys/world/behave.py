@@ -25,8 +25,8 @@ LOOK_PAGE = 0.95 ** np.arange(SLOTS, dtype=np.float32)
 BROWSE = 0.13
 """Chance that one visit comes by any given sale through menus and search."""
 
-TILE = 1_024
-"""Active members whose cells are held at a time: they fit the second cache."""
+TILE = 4_096
+"""Active members whose cells are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,11 @@ def _view_chances(columns: I64, paid: I64, odds: F32) -> F32:
     A sale is looked at by menus and search, or by its place in the slate; then odds decide.
     """
     missed = (np.float32(1 - BROWSE) ** np.arange(MAX_VISITS + 1, dtype=np.float32))[paid]
-    look = np.repeat((1 - missed)[:, None], odds.shape[1], axis=1)
+    look = np.repeat(1 - missed, odds.shape[1])
     row, slot = places(columns >= 0)
-    look[row, columns[row, slot]] = 1 - missed[row] * (1 - LOOK_PAGE[slot])
+    column = columns[row, slot]
+    look[row * odds.shape[1] + column] = 1 - missed[row] * (1 - LOOK_PAGE[slot])
+    look = look.reshape(odds.shape)
     np.subtract(np.float32(PAGE), odds, out=odds)
     np.exp(odds, out=odds)
     odds += 1
