@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from recsys.domain.arrays import F32, I64, U8, Bool
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 MINUTE = 60_000_000
 """Microseconds in a minute."""
-Columns = TypeVar("Columns")
+Columns = TypeVar("Columns", bound="DataclassInstance")
 """A dataclass of arrays."""
 
 

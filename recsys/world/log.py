@@ -151,7 +151,7 @@ def _shown(block: Block, *, day: int) -> dict[str, np.ndarray]:
     at = shown_at[slate, way]
     channel = np.array([Channel.MAIL, Channel.WEB], dtype=np.uint8)[way]
     sale = block.shown_sale.take(slate, axis=0)
-    columns = {
+    columns: dict[str, np.ndarray] = {
         "shown_member": np.repeat(block.shown_member[slate].astype(np.int32), SLOTS),
         "shown_sale": sale.ravel().astype(np.int32),
         "shown_at": np.repeat(at, SLOTS),

@@ -10,7 +10,7 @@ from recsys.domain.arrays import F32, I32, I64, U8, Bool
 from recsys.domain.events import HOUR
 from recsys.domain.ties import keyed, splitmix64
 from recsys.world.brands import NUM_CLUSTERS, STYLE_DIMS, cluster_shares
-from recsys.world.draws import U64, Luck, draw, draws, normals, on_grid
+from recsys.world.draws import U64, Luck, draw, draws, normals
 from recsys.world.spec import FlashSales
 
 TASTES = 3
