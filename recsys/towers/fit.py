@@ -145,10 +145,9 @@ def _assembler(job: TowerJob, resident: Resident, share: Share) -> Assembler:
         job.train,
         resolve_loss(job.towers, job.train, job.dataset.task),
         opens_at=job.dataset.opens_at,
-        history=job.dataset.history,
-        window=job.towers.history,
+        device=resident.device,
     )
-    return Assembler(resident, planner, job.towers, share)
+    return Assembler.of(resident, planner, job.towers, share=share)
 
 
 def _room(job: TowerJob, net: TwoTowerNet) -> None:
