@@ -9,6 +9,7 @@ from scipy import sparse
 
 from recsys.domain.arrays import F32, F64, I64
 from recsys.domain.events import Events
+from recsys.domain.requests import Requests
 
 SPARE, PASSES = 32, 10
 """Directions followed beside those wanted, and how often all are multiplied by the matrix."""
@@ -19,7 +20,7 @@ _NOTHING = 1e-5
 
 @dataclass(frozen=True)
 class Engaged:
-    """Which members engaged with which of k sales, as known at an instant."""
+    """Which members engaged with which of k sales, as far as some requests tell."""
 
     place: I64
     """Row of each sale among the k, I64[num_sales]; -1 = not among them."""
@@ -27,10 +28,22 @@ class Engaged:
     """1 where a member engaged with a sale, however often; float32 [num_members, k]."""
 
     @classmethod
-    def of(cls, history: Events, num_sales: int, *, until: int, most: int | None = None) -> Engaged:
-        """Count engagements before `until` (UTC us) with the `most` popular sales; None = all."""
-        early = history.at < until
-        sale, member = history.sale[early], history.member[early]
+    def of(
+        cls, history: Events, requests: Requests, *, num_sales: int, most: int | None = None
+    ) -> Engaged:
+        """Mark each member's past at their last request and the outcomes of all their requests.
+
+        So no outcome of a later block counts, also where each member has cutoffs of their own and
+        one instant holds events of two blocks. Of the sales stay the `most` with many members.
+        """
+        end = history.member_ptr[:-1].copy()
+        np.maximum.at(end, requests.member, requests.history_end)
+        early = np.arange(len(history)) < end[history.member]
+        asked = np.repeat(requests.member, np.diff(requests.target_ptr))
+        member = np.concatenate((history.member[early], asked))
+        sale = np.concatenate((history.sale[early], requests.target_sale))
+        cells = np.unique(member.astype(np.int64) * num_sales + sale)
+        member, sale = np.divmod(cells, num_sales)
         counts = np.bincount(sale, minlength=num_sales)
         chosen = np.sort(np.argsort(-counts, kind="stable")[:most])
         chosen = chosen[counts[chosen] > 0]
@@ -38,10 +51,10 @@ class Engaged:
         place[chosen] = np.arange(len(chosen))
         inside = place[sale] >= 0
         ones = np.ones(int(inside.sum()), dtype=np.float32)
-        shape = (len(history.member_ptr) - 1, len(chosen))
-        matrix = sparse.csr_array((ones, (member[inside], place[sale[inside]])), shape=shape)
-        matrix.data[:] = 1
-        return cls(place, matrix)
+        shape = (len(end), len(chosen))
+        return cls(
+            place, sparse.csr_array((ones, (member[inside], place[sale[inside]])), shape=shape)
+        )
 
     def by_sale(self) -> F32:
         """Count the members of each of the k sales, F32[k], all >= 1."""

@@ -28,13 +28,13 @@ LAST_HOURS = (1, 3, 24)
 def baselines(
     dataset: Dataset, towers: Requests, fit_until: int, *, spec: Evaluate
 ) -> dict[str, Baseline]:
-    """Fit the baselines that `spec` asks for, on engagements before `fit_until` (UTC us).
+    """Fit the baselines that `spec` asks for on the towers' block, whose requests are `towers`.
 
-    `towers` are the requests of the towers' block. Where outcomes come within three hours,
-    popular_1h, popular_3h and popular_24h are added. logistic and boosted come from
-    learned.learned_baselines.
+    Content is described by what was known before `fit_until` (UTC us), the end of that block.
+    Where outcomes come within three hours, popular_1h, popular_3h and popular_24h are added.
+    logistic and boosted come from learned.learned_baselines.
     """
-    recipes = _counting(dataset, spec) | _comparing(dataset, fit_until, spec)
+    recipes = _counting(dataset, spec) | _comparing(dataset, towers, fit_until, spec=spec)
     names: list[str] = [name for name in recipes if name in {*spec.baselines, "random", "popular"}]
     if "popular" in names and 1 < towers.outcome_us <= QUICK_US:
         recent = {f"popular_{hours}h": _recent(dataset, hours * HOUR) for hours in LAST_HOURS}
@@ -77,9 +77,11 @@ def _counting(dataset: Dataset, spec: Evaluate) -> dict[str, Callable[[], Scorer
     }
 
 
-def _comparing(dataset: Dataset, fit_until: int, spec: Evaluate) -> dict[str, Callable[[], Scorer]]:
+def _comparing(
+    dataset: Dataset, towers: Requests, fit_until: int, *, spec: Evaluate
+) -> dict[str, Callable[[], Scorer]]:
     history, made = dataset.history, list[Common]()
-    known = partial(Engaged.of, history, dataset.num_sales, until=fit_until, most=spec.ease_sales)
+    known = partial(Engaged.of, history, towers, num_sales=dataset.num_sales, most=spec.ease_sales)
 
     def common() -> Common:
         # item_knn and ease share one Gram matrix; whoever comes first pays for it

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from recsys.data import spectrum
 from recsys.data.spectrum import Engaged, LowPass, right_vectors
-from recsys.domain.arrays import F64
+from recsys.domain.arrays import F64, I64
 from recsys.domain.events import Events
+from recsys.domain.requests import Requests
+from recsys.domain.shelf import Shelf
 
 MEMBERS, SALES, INSTANTS = 60, 40, 100
 
@@ -33,11 +38,10 @@ def lived(seed: int = 0) -> Events:
     )
 
 
-def dense(history: Events, until: int) -> F64:
-    """Who engaged with what before an instant, 0 or 1, [members, sales]."""
+def dense(history: Events) -> F64:
+    """Who engaged with what, 0 or 1, [members, sales]."""
     matrix = np.zeros((MEMBERS, SALES))
-    early = history.at < until
-    matrix[history.member[early], history.sale[early]] = 1
+    matrix[history.member, history.sale] = 1
     return matrix
 
 
@@ -48,23 +52,58 @@ def normalised(matrix: F64) -> F64:
     return tilde
 
 
-@pytest.mark.parametrize("until", [30, INSTANTS])
-def test_engagements_count_once_and_only_before_the_instant(until: int) -> None:
-    history = lived()
-    found, expected = Engaged.of(history, SALES, until=until), dense(history, until)
-    known = expected.any(axis=0)
-    assert np.array_equal(found.place >= 0, known)
-    np.testing.assert_array_equal(found.matrix.toarray(), expected[:, known])
-    np.testing.assert_array_equal(found.by_sale(), expected[:, known].sum(axis=0))
-    np.testing.assert_allclose(
-        found.normalised().toarray(), normalised(expected[:, known]), rtol=1e-5
+def block(history: Events, past: I64, outcomes: Mapping[int, Sequence[int]]) -> Requests:
+    """One request a member that knows so many of their events, and some outcomes."""
+    everyone = np.arange(MEMBERS, dtype=np.int32)
+    shelf = Shelf(at=0, sales=np.arange(SALES, dtype=np.int32), curated=np.zeros(SALES, dtype=bool))
+    end = history.member_ptr[:-1] + np.minimum(past, np.diff(history.member_ptr))
+    count = [len(outcomes.get(member, ())) for member in range(MEMBERS)]
+    return replace(
+        Requests.now(everyone, shelf, end),
+        target_ptr=np.concatenate(([0], np.cumsum(count))),
+        target_sale=np.array([s for m in sorted(outcomes) for s in outcomes[m]], dtype=np.int32),
     )
 
 
-def test_only_the_most_popular_are_known_where_there_is_a_limit() -> None:
+def known(history: Events, *, most: int | None = None) -> Engaged:
+    """All that happened."""
+    whole = block(history, np.full(MEMBERS, INSTANTS), {})
+    return Engaged.of(history, whole, num_sales=SALES, most=most)
+
+
+def test_engagements_count_once_and_as_far_as_the_requests_of_the_block_tell() -> None:
     history = lived()
-    found = Engaged.of(history, SALES, until=INSTANTS, most=7)
-    counts = np.bincount(history.sale, minlength=SALES)
+    past = np.arange(MEMBERS) % 7
+    outcomes = {3: [SALES - 1, 5], 8: [5]}
+    found = Engaged.of(history, block(history, past, outcomes), num_sales=SALES)
+    expected = np.zeros((MEMBERS, SALES))
+    for member, count in enumerate(past):
+        own = history.sale[history.member == member][:count]
+        expected[member, own] = 1
+        expected[member, outcomes.get(member, [])] = 1
+    seen = expected.any(axis=0)
+    assert np.array_equal(found.place >= 0, seen)
+    np.testing.assert_array_equal(found.matrix.toarray(), expected[:, seen])
+    np.testing.assert_array_equal(found.by_sale(), expected[:, seen].sum(axis=0))
+    np.testing.assert_allclose(
+        found.normalised().toarray(), normalised(expected[:, seen]), rtol=1e-5
+    )
+
+
+def test_of_a_later_block_nothing_is_known_even_at_the_same_instant() -> None:
+    history = replace(lived(), at=np.zeros(len(lived()), dtype=np.int64))
+    none = Engaged.of(
+        history, block(history, np.zeros(MEMBERS, dtype=np.int64), {}), num_sales=SALES
+    )
+    assert none.matrix.shape == (MEMBERS, 0)
+    one = Engaged.of(history, block(history, np.ones(MEMBERS, dtype=np.int64), {}), num_sales=SALES)
+    assert one.matrix.nnz == (np.diff(history.member_ptr) > 0).sum()
+
+
+def test_only_the_sales_of_most_members_are_known_where_there_is_a_limit() -> None:
+    history = lived()
+    found = known(history, most=7)
+    counts = dense(history).sum(axis=0)
     assert (found.place >= 0).sum() == found.matrix.shape[1] == 7
     assert counts[found.place >= 0].min() >= counts[found.place < 0].max()
     ascending = found.place[found.place >= 0]
@@ -79,8 +118,8 @@ def test_the_low_pass_is_that_of_a_dense_decomposition(
     monkeypatch.setattr(spectrum, "SPARE", spare)
     monkeypatch.setattr(spectrum, "PASSES", 60)
     history = lived()
-    engaged = Engaged.of(history, SALES, until=INSTANTS)
-    matrix = dense(history, INSTANTS)[:, engaged.place >= 0]
+    engaged = known(history)
+    matrix = dense(history)[:, engaged.place >= 0]
     _, strength, right = np.linalg.svd(normalised(matrix), full_matrices=False)
     rank = 5
     assert strength[rank - 1] > 1.02 * strength[rank]
@@ -90,14 +129,14 @@ def test_the_low_pass_is_that_of_a_dense_decomposition(
 
 
 def test_the_vectors_are_orthonormal_and_the_same_each_time() -> None:
-    matrix = Engaged.of(lived(), SALES, until=INSTANTS).normalised()
+    matrix = known(lived()).normalised()
     once, again = right_vectors(matrix, 6), right_vectors(matrix, 6)
     assert np.array_equal(once, again)
     np.testing.assert_allclose(once.T @ once, np.eye(6), atol=1e-5)
 
 
 def test_chunks_of_members_change_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix = Engaged.of(lived(), SALES, until=INSTANTS).normalised()
+    matrix = known(lived()).normalised()
     basis = np.random.default_rng(1).standard_normal((matrix.shape[1], 3)).astype(np.float32)
     whole = spectrum._squared(matrix, basis)
     monkeypatch.setattr(spectrum, "_CHUNK", 1)

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.spectrum import Engaged
 from recsys.domain.arrays import F64
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY
@@ -19,7 +18,7 @@ from recsys.domain.schema import Bag, Categorical, Numeric, Schema, Text
 from recsys.evaluate import neighbours
 from recsys.evaluate.content import content
 from recsys.evaluate.neighbours import Common, ContentKnn, Together
-from tests.evaluate.hand import Ask, Did, Sale, Stand, instant, requests, shop
+from tests.evaluate.hand import Ask, Did, Sale, Stand, instant, known_by, requests, shop
 
 SALES, MEMBERS = 7, 12
 
@@ -34,7 +33,7 @@ def lived(seed: int) -> Dataset:
 
 
 def common_of(data: Dataset, *, until: float, most: int = SALES) -> Common:
-    return Common.of(Engaged.of(data.history, data.num_sales, until=instant(until), most=most))
+    return Common.of(known_by(data, until, most=most))
 
 
 def bought(data: Dataset, until: float) -> F64:

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recsys.data.spectrum import Engaged
 from recsys.domain.arrays import F64
 from recsys.domain.dataset import Dataset
 from recsys.evaluate import smooth
 from recsys.evaluate.smooth import Smooth
-from tests.evaluate.hand import Ask, Did, Sale, Stand, instant, requests, shop
+from tests.evaluate.hand import Ask, Did, Sale, Stand, instant, known_by, requests, shop
 
 SALES, MEMBERS, FIT, NOW = 9, 14, 6.0, 10.0
 
@@ -51,7 +50,7 @@ def test_gf_cf_is_the_formula_of_its_paper(
 ) -> None:
     monkeypatch.setattr(smooth, "_FULL", full)
     data = lived(seed)
-    engaged = Engaged.of(data.history, SALES, until=instant(FIT))
+    engaged = known_by(data, FIT)
     found = Smooth.of(data.history, engaged, rank=rank, alpha=alpha)
     assert sparse.issparse(found.linear.weights) == (full > 1)
     shelf = (0, 2, 3, 7, 8)
@@ -65,7 +64,7 @@ def test_gf_cf_is_the_formula_of_its_paper(
 
 def test_a_shop_without_a_past_scores_nothing() -> None:
     data = shop([Sale("a")] * SALES, members=MEMBERS)
-    engaged = Engaged.of(data.history, SALES, until=instant(FIT))
+    engaged = known_by(data, FIT)
     found = Smooth.of(data.history, engaged, rank=3, alpha=0.3)
     asked = requests(data, [Stand(NOW, range(SALES))], [Ask(0, {})])
     assert (found(asked, slice(0, 1)) == 0).all()
