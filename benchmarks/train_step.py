@@ -159,7 +159,7 @@ class Step:
         batch = training.feed.assembler(self.chunks[n % len(self.chunks)], (1, 0, n))
         loss = training.training_step(batch, n)
         training.adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         training.on_before_optimizer_step(training.adam)
         training.adam.step()
         follow(training.averaged, training.net, step=n, decay=0.999)

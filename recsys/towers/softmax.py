@@ -13,7 +13,6 @@ from torch.nn.functional import softplus
 
 from recsys.domain.arrays import I64
 
-
 _NEVER = -1e30
 
 

@@ -97,7 +97,7 @@ def test_no_step_waits_for_the_gpu(shop: Shop, tmp_path: Path) -> None:
             torch.cuda.set_sync_debug_mode("error" if number > 1 else "default")
             batch = training.feed.assembler(chunks, (1, 0, number))
             loss = training.training_step(batch, number)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             training.on_before_optimizer_step(training.adam)
             training.adam.step()
     finally:
