@@ -59,6 +59,10 @@ class Kernel:
     """bfloat16 operands; sums, softmax and gradients stay float32."""
     sharpness: float = 1.0
     """t2: factor on the negatives' log-sum; 1 is softmax (BSL uses 1.06 to 1.32)."""
+    top_k: int = 0
+    """K of SL@K, which weighs targets by `nearness`; 0 = off."""
+    top_k_tau: float = 1.0
+    """tau_w: how far, in scores, the weight takes to fall."""
 
 
 def chunked_softmax(
@@ -67,7 +71,8 @@ def chunked_softmax(
     """Return the sum over rows and their positives of w * softplus(t2 * N - s'), a scalar.
 
     u [n, D], v [columns, D], scale = 1 / tau (scalar tensor); s = scale * u.v and N = logsumexp
-    over negatives of s + o. All rows x all columns never exist at once. Differentiable once.
+    over negatives of s + o; the kernel may multiply w by `nearness`. All rows x all columns never
+    exist at once. Differentiable once.
     """
     loss: Tensor = _ChunkedSoftmax.apply(u, v, scale, blocks, kernel)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return loss
@@ -85,8 +90,30 @@ def naive_softmax(
         negatives = (logits + block.offset).masked_fill(masked, -torch.inf).logsumexp(dim=1)
         own = logits[block.targets.row, block.targets.column] + block.shift
         gap = kernel.sharpness * negatives[block.targets.row] - own
-        total = total + (block.weight * softplus(gap)).sum()
+        weight = block.weight
+        if kernel.top_k:
+            scores = (u[block.rows] @ v[block.columns].T).detach()
+            at = (block.targets.row, block.targets.column)
+            weight = weight * nearness(scores, block.offset, at, kernel=kernel)
+        total = total + (weight * softplus(gap)).sum()
     return total
+
+
+def nearness(
+    scores: Tensor, offset: Tensor, at: tuple[Tensor, Tensor], *, kernel: Kernel
+) -> Tensor:
+    """Return sigmoid((y_p - beta) / tau_w) of each target, in (0, 1), [targets] (SL@K, KDD 2025).
+
+    y = u.v, [rows, C]; target p stands `at` (row, column). beta = a row's K-th best score: the
+    highest at which the columns no lower stand for K sales, column j for exp(o_j) of them; its
+    worst score where all stand for fewer. A weight and no goal: nothing is learned through it,
+    for else a target would gain by standing lower.
+    """
+    best, order = scores.sort(dim=1, descending=True)
+    before = offset.exp()[order].cumsum(dim=1) < kernel.top_k
+    place = before.sum(dim=1, keepdim=True).clamp(max=scores.shape[1] - 1)
+    beta = best.gather(1, place)[:, 0]
+    return torch.sigmoid((scores[at] - beta[at[0]]) / kernel.top_k_tau)
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -98,7 +125,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             height = block.rows.stop - block.rows.start
             for first in range(0, height, kernel.chunk):
                 span = (first, min(first + kernel.chunk, height))
-                sums.add(block, span, sharpness=kernel.sharpness)
+                sums.add(block, span, kernel=kernel)
         ctx.save_for_backward(sums.du, sums.dv, sums.dscale)
         return sums.loss
 
@@ -135,12 +162,17 @@ class _Sums:
             loss=u.new_zeros(()),
         )
 
-    def add(self, block: Block, span: tuple[int, int], *, sharpness: float) -> None:
+    def add(self, block: Block, span: tuple[int, int], *, kernel: Kernel) -> None:
         """Add loss and gradients of rows [first, last) of a block."""
         rows = slice(block.rows.start + span[0], block.rows.start + span[1])
         u, v = self.u[rows], self.v[block.columns]
         logits = (u @ v.T).to(self.du.dtype) * self.scale
-        loss, slope = _slope(logits, block, span, sharpness=sharpness)
+        cells, row, column = block.targets.within(*span)
+        weight = block.weight[cells]
+        if kernel.top_k:
+            scores = logits / self.scale
+            weight = weight * nearness(scores, block.offset, (row, column), kernel=kernel)
+        loss, slope = _slope(logits, block, span, weight=weight, sharpness=kernel.sharpness)
         self.loss += loss
         self.dscale += (slope * logits).sum() / self.scale
         slope = (slope * self.scale).to(u.dtype)
@@ -149,7 +181,7 @@ class _Sums:
 
 
 def _slope(
-    logits: Tensor, block: Block, span: tuple[int, int], *, sharpness: float
+    logits: Tensor, block: Block, span: tuple[int, int], *, weight: Tensor, sharpness: float
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of a chunk and its derivative by the logits [rows, C].
 
@@ -161,7 +193,6 @@ def _slope(
     shifted[masked_row, masked_column] = -torch.inf
     negatives = shifted.logsumexp(dim=1)
     gap = sharpness * negatives[row] - logits[row, column] - block.shift[cells]
-    weight = block.weight[cells]
     pull = weight * torch.sigmoid(gap)
     push = torch.zeros_like(negatives).index_add_(0, row, sharpness * pull)
     # a row without any negative has N = -inf and pulls nothing
