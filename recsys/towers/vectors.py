@@ -13,7 +13,9 @@ from recsys.towers.resident import Past, Resident
 from recsys.towers.two_tower import TwoTowerNet, ask
 
 _ROWS = 4096
-"""Requests or sales computed at once."""
+"""Sales computed at once."""
+_EVENTS = 32 * 4096
+"""Events of members computed at once, so that a long history takes no more memory."""
 
 
 class Vectors:
@@ -52,8 +54,9 @@ class Vectors:
     def members(self, past: Past) -> Tensor:
         """Return u [B, D] of members, each with a past of their own."""
         parts = [torch.zeros(0, self.net.spec.dim, device=self.resident.device)]
-        for first in range(0, len(past.member), _ROWS):
-            span = slice(first, first + _ROWS)
+        rows = max(1, _EVENTS // self.net.spec.history)
+        for first in range(0, len(past.member), rows):
+            span = slice(first, first + rows)
             some = Past(past.member[span], past.end[span], past.at[span])
             asked = ask(self.resident, some, length=self.net.spec.history)
             x = self.x[asked.window.sale]

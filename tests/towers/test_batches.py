@@ -11,9 +11,9 @@ from recsys.towers.features import Noise
 from recsys.towers.lightning import forward
 from recsys.towers.losses import Planner, resolve
 from recsys.towers.softmax import Kernel, chunked_softmax
-from recsys.towers.spec import AutoLoss, Loss, Sampled, TwoTower
+from recsys.towers.spec import AutoLoss, Encoder, Loss, Sampled, TwoTower
 from recsys.towers.two_tower import TwoTowerNet
-from tests.towers.shops import Shop, shaken
+from tests.towers.shops import ENCODERS, Shop, named, shaken, with_encoder
 
 KEY = (1, 0, 0)
 POOL = Sampled(in_batch=8, uniform=12)
@@ -122,9 +122,12 @@ def loss_and_gradient(net: TwoTowerNet, batch: Batch, shop: Shop) -> tuple[float
     ])
 
 
+@pytest.mark.parametrize("encoder", ENCODERS, ids=named)
 @pytest.mark.parametrize("loss", [AutoLoss(), POOL])
-def test_losses_and_gradients_of_two_processes_sum_to_those_of_one(shop: Shop, loss: Loss) -> None:
-    step, spec = sampler(shop, 15).epoch(0)[2], spec_of(loss)
+def test_losses_and_gradients_of_two_processes_sum_to_those_of_one(
+    shop: Shop, loss: Loss, encoder: Encoder
+) -> None:
+    step, spec = sampler(shop, 15).epoch(0)[2], with_encoder(spec_of(loss), encoder)
     net = shaken(shop.net(spec))
     whole = loss_and_gradient(net, assembler(shop, spec)(step, KEY), shop)
     parts = [
@@ -135,8 +138,9 @@ def test_losses_and_gradients_of_two_processes_sum_to_those_of_one(shop: Shop, l
     torch.testing.assert_close(parts[0][1] + parts[1][1], whole[1], rtol=1e-3, atol=1e-4)
 
 
-def test_a_process_without_a_row_of_the_step_adds_nothing(shop: Shop) -> None:
-    spec = spec_of(AutoLoss())
+@pytest.mark.parametrize("encoder", ENCODERS, ids=named)
+def test_a_process_without_a_row_of_the_step_adds_nothing(shop: Shop, encoder: Encoder) -> None:
+    spec = with_encoder(spec_of(AutoLoss()), encoder)
     step = [Chunk(int(shop.blocks.towers.group[9]), np.array([9]))]
     batch = assembler(shop, spec, Share(1, 2))(step, KEY)
     total, gradient = loss_and_gradient(shaken(shop.net(spec)), batch, shop)
