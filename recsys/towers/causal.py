@@ -19,7 +19,7 @@ _OCTAVES = 22
 """Doublings of a minute that the gap buckets span: eight years."""
 _DAY_MINUTES = 1440
 _SALT = 16
-"""Of the first dropout in here; each layer takes the next."""
+"""Of the first dropout in here; each layer takes the next two."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Hiding:
     """Row of the request, int64 [B]: the key of its draws."""
     rate: float
 
-    def __call__(self, added: Tensor, layer: int) -> Tensor:
-        """Hide coordinates of what a layer adds [B, L, D], and scale up the rest."""
+    def __call__(self, added: Tensor, salt: int) -> Tensor:
+        """Hide coordinates of what is added to events [B, L, D], and scale up the rest."""
         if self.noise is None or not self.rate:
             return added
         coordinate = torch.arange(added.shape[2], device=added.device)
-        shown = self.noise.keep(self.rate, _SALT + layer, self.request[:, None], coordinate)
+        shown = self.noise.keep(self.rate, _SALT + salt, self.request[:, None], coordinate)
         return added * (shown.to(added.dtype) / (1 - self.rate))[:, None]
 
 
@@ -69,7 +69,7 @@ def plain_norm(x: Tensor) -> Tensor:
     return layer_norm(x, x.shape[-1:])
 
 
-class Block(nn.Module):
+class Layer(nn.Module):
     """Attention, then an MLP, each added to the stream from a normalised copy of it."""
 
     def __init__(self, dim: int, *, heads: int) -> None:
@@ -82,7 +82,7 @@ class Block(nn.Module):
         self.mlp = residual_mlp(width=dim, dim=dim)
 
     def forward(
-        self, asking: Tensor, stream: Tensor, shown: Tensor | None, *, hide: Hiding, layer: int
+        self, asking: Tensor, stream: Tensor, shown: Tensor | None, *, hide: Hiding, number: int
     ) -> Tensor:
         """Return what events [B, Q, D] become that look at a stream [B, L, D], [B, Q, D].
 
@@ -96,8 +96,8 @@ class Block(nn.Module):
         heard = scaled_dot_product_attention(
             query, self._split(key), self._split(value), attn_mask=mask, is_causal=mask is None
         )
-        asking = asking + hide(self.mix(heard.transpose(1, 2).flatten(2)), 2 * layer)
-        return asking + hide(self.mlp(plain_norm(asking)), 2 * layer + 1)
+        asking = asking + hide(self.mix(heard.transpose(1, 2).flatten(2)), 2 * number)
+        return asking + hide(self.mlp(plain_norm(asking)), 2 * number + 1)
 
     def _split(self, x: Tensor) -> Tensor:
         """[B, L, D] to [B, heads, L, D / heads]."""
@@ -116,8 +116,8 @@ class CausalHistory(nn.Module):
         self.gap = nn.Parameter(torch.randn(encoder.gap_buckets, spec.dim) * small)
         self.what = nn.Parameter(torch.randn(_WHATS, spec.dim) * small)
         self.place = nn.Parameter(torch.randn(spec.history, spec.dim) * small)
-        self.blocks = nn.ModuleList(
-            Block(spec.dim, heads=encoder.heads) for _ in range(encoder.blocks)
+        self.layers = nn.ModuleList(
+            Layer(spec.dim, heads=encoder.heads) for _ in range(encoder.blocks)
         )
         self.out = nn.Linear(spec.dim, spec.dim, bias=False)
         nn.init.zeros_(self.out.weight)
@@ -132,13 +132,13 @@ class CausalHistory(nn.Module):
         events = Sequence.of(keep)
         stream = plain_norm(self._stream(x, window, events))
         hide = Hiding(noise, request, self.dropout)
-        *inner, last = self.blocks
-        for layer, block in enumerate(inner):
-            stream = block(stream, stream, None, hide=hide, layer=layer)
+        *inner, last = self.layers
+        for number, layer in enumerate(inner):
+            stream = layer(stream, stream, None, hide=hide, number=number)
         at_newest = events.newest[:, None, None].expand(-1, 1, stream.shape[2])
         # a blank past sees its first slot, for no softmax is over nothing, and then counts as zero
         shown = (events.ago >= 0) | (events.ago == events.ago[:, :1])
-        newest = last(stream.gather(1, at_newest), stream, shown, hide=hide, layer=len(inner))
+        newest = last(stream.gather(1, at_newest), stream, shown, hide=hide, number=len(inner))
         added: Tensor = self.out(plain_norm(newest[:, 0]))
         return added * keep.any(dim=1, keepdim=True)
 

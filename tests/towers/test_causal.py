@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from recsys.towers.batches import past_of
-from recsys.towers.causal import Block, CausalHistory, Hiding
+from recsys.towers.causal import CausalHistory, Hiding, Layer
 from recsys.towers.features import Noise
 from recsys.towers.resident import Window
 from recsys.towers.spec import Causal, TwoTower
@@ -62,21 +62,22 @@ def added(
     return out
 
 
-def slow_block(block: Block, stream: Tensor) -> Tensor:
+def slow_layer(layer: Layer, stream: Tensor) -> Tensor:
     """Let each event [n, D] look at itself and those before it, one at a time."""
     seen = layer_norm(stream, stream.shape[1:])
-    query, (key, value) = block.query(seen), block.key_value(seen).chunk(2, dim=1)
-    width = DIM // block.heads
+    query, (key, value) = layer.query(seen), layer.key_value(seen).chunk(2, dim=1)
+    width = DIM // layer.heads
     rows = []
     for place in range(len(stream)):
         heard = []
-        for head in range(block.heads):
+        for head in range(layer.heads):
             mine = slice(head * width, (head + 1) * width)
             match = key[: place + 1, mine] @ query[place, mine] / width**0.5
             heard.append(match.softmax(dim=0) @ value[: place + 1, mine])
-        rows.append(stream[place] + block.mix(torch.cat(heard)))
+        rows.append(stream[place] + layer.mix(torch.cat(heard)))
     out = torch.stack(rows)
-    return out + block.mlp(layer_norm(out, out.shape[1:]))
+    raised: Tensor = out + layer.mlp(layer_norm(out, out.shape[1:]))
+    return raised
 
 
 def slowly(net: CausalHistory, x: Tensor, window: Window, keep: Tensor) -> Tensor:
@@ -90,9 +91,9 @@ def slowly(net: CausalHistory, x: Tensor, window: Window, keep: Tensor) -> Tenso
         stream.append(x[place] + known + net.place[len(places) - 1 - number])
     seen = torch.stack(stream)
     seen = layer_norm(seen, seen.shape[1:])
-    for block in net.blocks:
-        assert isinstance(block, Block)
-        seen = slow_block(block, seen)
+    for layer in net.layers:
+        assert isinstance(layer, Layer)
+        seen = slow_layer(layer, seen)
     out: Tensor = net.out(layer_norm(seen[-1], seen.shape[1:]))
     return out
 
