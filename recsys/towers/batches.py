@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
-from recsys.towers.losses import Ask, Columns, Pairs, Planner
+from recsys.towers.losses import Ask, Columns, Pairs, Planner, depth
 from recsys.towers.member import Asked
 from recsys.towers.negatives import generator
 from recsys.towers.resident import Past, Resident
@@ -153,7 +153,7 @@ class Assembler:
             event_place=place[asked.window.sale],
             column_place=place[torch.from_numpy(column_sale).to(device)],
             as_of=torch.from_numpy(as_of).to(device),
-            blocks=_blocks(plans, mine, device),
+            blocks=_blocks(plans, mine, device, top_k=self.spec.top_k),
             rows=sum(len(chunk.rows) for chunk in chunks),
         )
 
@@ -171,7 +171,9 @@ class Assembler:
         return np.flatnonzero(needed), torch.from_numpy(np.cumsum(needed) - 1).to(device)
 
 
-def _blocks(plans: list[Columns], mine: list[I64], device: torch.device) -> list[Block]:
+def _blocks(
+    plans: list[Columns], mine: list[I64], device: torch.device, *, top_k: int
+) -> list[Block]:
     blocks, row, column = [], 0, 0
     for plan, own in zip(plans, mine, strict=True):
         rows, columns = slice(row, row + len(own)), slice(column, column + len(plan.sales))
@@ -184,6 +186,7 @@ def _blocks(plans: list[Columns], mine: list[I64], device: torch.device) -> list
                 weight=torch.from_numpy(plan.weight).to(device),
                 shift=torch.from_numpy(plan.shift).to(device),
                 masked=_positives(plan.masked, device),
+                deep=depth(plan.offset, top_k),
             )
         )
         row, column = rows.stop, columns.stop

@@ -47,6 +47,15 @@ class Columns:
     """Columns of any source that hold a positive of the row, or a sale of its own past."""
 
 
+def depth(offset: F32, top_k: int) -> int:
+    """Return how many columns, at most, a row goes down to pass K sales; 0 where K is 0.
+
+    Column j stands for exp(o_j) sales; the worst row has those that stand for least in front.
+    """
+    passed = np.cumsum(np.sort(np.exp(offset.astype(np.float64))))
+    return min(int(np.searchsorted(passed, top_k)) + 1, len(offset)) if top_k else 0
+
+
 @dataclass(frozen=True)
 class Ask:
     """One decision time of one step: its rows over all processes, and those of this one."""

@@ -47,6 +47,8 @@ class Block:
     """Added to each target's logit: -log Q of the classic correction, else 0, float [targets]."""
     masked: Positives
     """All columns of any source that hold a positive of the row: never its negatives."""
+    deep: int = 0
+    """Best columns of a row among which the K-th sale of SL@K surely stands; 0 = all."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,12 @@ def naive_softmax(
         if kernel.top_k:
             scores = (u[block.rows] @ v[block.columns].T).detach()
             at = (block.targets.row, block.targets.column)
-            weight = weight * nearness(scores, block.offset, at, kernel=kernel)
+            weight = weight * nearness(scores, block, at, kernel=kernel)
         total = total + (weight * softplus(gap)).sum()
     return total
 
 
-def nearness(
-    scores: Tensor, offset: Tensor, at: tuple[Tensor, Tensor], *, kernel: Kernel
-) -> Tensor:
+def nearness(scores: Tensor, block: Block, at: tuple[Tensor, Tensor], *, kernel: Kernel) -> Tensor:
     """Return sigmoid((y_p - beta) / tau_w) of each target, in (0, 1), [targets] (SL@K, KDD 2025).
 
     y = u.v, [rows, C]; target p stands `at` (row, column). beta = a row's K-th best score: the
@@ -109,9 +109,9 @@ def nearness(
     worst score where all stand for fewer. A weight and no goal: nothing is learned through it,
     for else a target would gain by standing lower.
     """
-    best, order = scores.sort(dim=1, descending=True)
-    before = offset.exp()[order].cumsum(dim=1) < kernel.top_k
-    place = before.sum(dim=1, keepdim=True).clamp(max=scores.shape[1] - 1)
+    best, order = scores.topk(block.deep or scores.shape[1], dim=1)
+    before = block.offset.exp()[order].cumsum(dim=1) < kernel.top_k
+    place = before.sum(dim=1, keepdim=True).clamp(max=best.shape[1] - 1)
     beta = best.gather(1, place)[:, 0]
     return torch.sigmoid((scores[at] - beta[at[0]]) / kernel.top_k_tau)
 
@@ -171,7 +171,7 @@ class _Sums:
         weight = block.weight[cells]
         if kernel.top_k:
             scores = logits / self.scale
-            weight = weight * nearness(scores, block.offset, (row, column), kernel=kernel)
+            weight = weight * nearness(scores, block, (row, column), kernel=kernel)
         loss, slope = _slope(logits, block, span, weight=weight, sharpness=kernel.sharpness)
         self.loss += loss
         self.dscale += (slope * logits).sum() / self.scale

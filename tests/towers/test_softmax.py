@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import starmap
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recsys.towers.losses import depth
 from recsys.towers.softmax import (
     Block,
     Kernel,
@@ -137,6 +139,7 @@ def test_loss_and_gradients_are_those_of_the_sum_by_hand(
     function: Callable[..., Tensor], kernel: Kernel
 ) -> None:
     u, v, scale, blocks = random_case(4, dtype=torch.float64)
+    blocks = [replace(b, deep=depth(b.offset.numpy(), kernel.top_k)) for b in blocks]
     losses = (
         function(u, v, scale, blocks=blocks, kernel=kernel),
         by_hand(u, v, scale, blocks, kernel),
@@ -146,16 +149,39 @@ def test_loss_and_gradients_are_those_of_the_sum_by_hand(
         torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
 
 
+def shelf_of(offset: Tensor) -> Block:
+    """Make a block of which the offsets alone matter."""
+    none = positives([[]])
+    whole, nothing = slice(0, 1), torch.zeros(0)
+    return Block(whole, slice(0, len(offset)), offset, none, nothing, nothing, none)
+
+
 def test_a_target_at_the_kth_place_weighs_half_and_one_above_it_more() -> None:
     scores = torch.tensor([[0.9, 0.5, 0.1, -0.3]])
-    row = torch.zeros(4, dtype=torch.int64)
-    at = (row, torch.arange(4))
-    weight = nearness(scores, torch.zeros(4), at, kernel=Kernel(top_k=2, top_k_tau=0.4))
+    at = (torch.zeros(4, dtype=torch.int64), torch.arange(4))
+    shelf, kernel = shelf_of(torch.zeros(4)), Kernel(top_k=2, top_k_tau=0.4)
+    weight = nearness(scores, shelf, at, kernel=kernel)
     assert weight.tolist() == pytest.approx([1 / (1 + math.exp(-k)) for k in (1, 0, -1, -2)])
     # a drawn column stands for all the sales it was drawn from, one never drawn for none
-    offset = torch.tensor([-torch.inf, 0.0, math.log(5.0), 0.0])
-    weight = nearness(scores, offset, at, kernel=Kernel(top_k=3, top_k_tau=0.4))
+    drawn = shelf_of(torch.tensor([-torch.inf, 0.0, math.log(5.0), 0.0]))
+    weight = nearness(scores, drawn, at, kernel=Kernel(top_k=3, top_k_tau=0.4))
     assert weight[2].item() == pytest.approx(0.5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), top_k=st.integers(1, 12))
+def test_no_row_goes_deeper_for_its_kth_sale_than_said(seed: int, top_k: int) -> None:
+    rng = np.random.default_rng(seed)
+    offset = rng.choice([-np.inf, -1.5, 0.0, 0.7], 20)
+    shelf, kernel = shelf_of(torch.from_numpy(offset)), Kernel(top_k=top_k)
+    scores = torch.from_numpy(rng.normal(size=(1, 20)))
+    at = (torch.zeros(20, dtype=torch.int64), torch.arange(20))
+    deep = depth(offset.astype(np.float32), top_k)
+    some = nearness(scores, replace(shelf, deep=deep), at, kernel=kernel)
+    torch.testing.assert_close(some, nearness(scores, shelf, at, kernel=kernel))
+    assert depth(np.zeros(20, dtype=np.float32), top_k) == top_k
+    assert depth(np.zeros(3, dtype=np.float32), top_k) == min(top_k, 3)
+    assert depth(offset.astype(np.float32), 0) == 0
 
 
 def test_bfloat16_operands_stay_within_a_hundredth() -> None:
