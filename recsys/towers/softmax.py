@@ -60,7 +60,11 @@ class Kernel:
     low: bool = False
     """bfloat16 operands; sums, softmax and gradients stay float32."""
     sharpness: float = 1.0
-    """t2: factor on the negatives' log-sum; 1 is softmax (BSL uses 1.06 to 1.32)."""
+    """t2: factor on the negatives' log-sum; 1 is softmax (BSL uses 1.06 to 1.32).
+
+    Above 1 the loss also falls where all scores do: a bias and a temperature that are learned take
+    that way out (docs/log.md).
+    """
     top_k: int = 0
     """K of SL@K, which weighs targets by `nearness`; 0 = off."""
     top_k_tau: float = 1.0

@@ -124,7 +124,7 @@ class TwoTower(Spec):
     tau: Annotated[float, Field(ge=0.02, le=0.5)] = 0.07
     """Temperature at the start; it is learned within [0.02, 0.5]."""
     sharpness: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
-    """Factor on the log-sum of the negatives: 1 is softmax, above it hard negatives count more."""
+    """How hard negatives are pushed for each pull at a target (BSL's t2); 1 is softmax."""
     top_k: CountOrNone = 0
     """Weigh a target by how near it stands to a member's best K sales (SL@K); 0 = off."""
     top_k_tau: Positive = 1.0

@@ -161,6 +161,17 @@ def test_what_is_hidden_or_blank_learns_nothing_and_gradients_are_finite() -> No
         assert torch.isfinite(weight.grad).all(), name
 
 
+def test_bfloat16_autocast_stays_within_some_hundredths() -> None:
+    net = attention(spec_of(3, dropout=0.2))
+    x, window, keep = random_past(11)
+    with torch.no_grad():
+        exact = added(net, x, window, keep, Noise.of(1))
+        with torch.autocast("cpu", torch.bfloat16):
+            low = added(net, x, window, keep, Noise.of(1))
+    assert low.dtype == torch.bfloat16
+    assert float((low - exact).norm() / exact.norm()) < 0.05
+
+
 def test_a_step_without_rows_is_lived_through() -> None:
     x, window, keep = random_past(3)
     none = row_of(window, 99)
