@@ -52,8 +52,10 @@ def depth(offset: F32, top_k: int) -> int:
 
     Column j stands for exp(o_j) sales; the worst row has those that stand for least in front.
     """
+    if not top_k:
+        return 0
     passed = np.cumsum(np.sort(np.exp(offset.astype(np.float64))))
-    return min(int(np.searchsorted(passed, top_k)) + 1, len(offset)) if top_k else 0
+    return min(int(np.searchsorted(passed, top_k)) + 1, len(offset))
 
 
 @dataclass(frozen=True)
