@@ -62,8 +62,8 @@ class Kernel:
     sharpness: float = 1.0
     """t2: factor on the negatives' log-sum; 1 is softmax (BSL uses 1.06 to 1.32).
 
-    Above 1 the loss also falls where all scores do: a bias and a temperature that are learned take
-    that way out (docs/log.md).
+    Above 1 the loss also falls where all scores fall, and the more the lower the temperature: a
+    learned one runs to its lower bound (docs/log.md).
     """
     top_k: int = 0
     """K of SL@K, which weighs targets by `nearness`; 0 = off."""
