@@ -143,7 +143,7 @@ class Step:
             rows_per_group=size.rows,
         )
         net = TwoTowerNet(spec, sizes, used=resident.used, sales=size.sales, seed=1)
-        kernel = Kernel(chunk=1024 if gpu else 256, low=gpu, fuse=fuse)
+        kernel = Kernel(chunk=16_384 if gpu else 256, low=gpu, fuse=fuse)
         self.training = Training(net, place=Place(), kernel=kernel, total=10_000).to(device)
         loss = Sampled(in_batch=size.in_batch, uniform=size.uniform)
         planner = Planner.of(requests, loss, opens_at=resident.opens_at, device=device)
@@ -219,15 +219,16 @@ def floor(size: Size, *, copy: float, product: float) -> dict[str, float]:
 def profiled(step: Step, device: torch.device) -> str:
     """Return the kernels that take longest, as a table."""
     activities = [torch.profiler.ProfilerActivity.CPU]
-    key = "self_cpu_time_total"
+    keys = ["self_cpu_time_total"]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-        key = "self_cuda_time_total"
+        keys.append("self_cuda_time_total")
     with torch.profiler.profile(activities=activities) as profile:
         for _ in range(3):
             step()
         wait(device)
-    return str(profile.key_averages().table(sort_by=key, row_limit=25, max_name_column_width=60))
+    found = profile.key_averages()
+    return "\n".join(found.table(sort_by=key, row_limit=25) for key in keys)
 
 
 def main() -> None:

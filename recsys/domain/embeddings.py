@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,3 +41,22 @@ class Embeddings:
     def unit(self) -> F32:
         """The part that measures likeness, F32[n, unit_dims], of length 1."""
         return self.vectors[:, : self.unit_dims]
+
+    def cut(self, width: int) -> Embeddings:
+        """Return the same vectors shortened to `width`, for models that learned this width too.
+
+        The unit part loses its last coordinates and is brought back to length 1; what follows it
+        (a bias) stays as it is.
+
+        Raises:
+            ValueError: the width leaves nothing of the unit part, or is that of no shorter vector.
+        """
+        kept = width - (self.dim - self.unit_dims)
+        if not 1 <= kept <= self.unit_dims:
+            raise ValueError(
+                f"width {width} of vectors of {self.dim}, {self.unit_dims} of them unit"
+            )
+        unit = self.vectors[:, :kept]
+        lengths = np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
+        vectors = np.concatenate((unit / lengths, self.vectors[:, self.unit_dims :]), axis=1)
+        return replace(self, vectors=vectors, unit_dims=kept)

@@ -3,11 +3,13 @@
 from recsys.towers.spec import (
     Auto,
     AutoLoss,
+    Causal,
     Cpu,
     Ddp,
     Full,
     Gpu,
     LiveShelf,
+    Pooled,
     Sampled,
     TwoTower,
 )
@@ -15,11 +17,13 @@ from recsys.towers.spec import (
 __all__ = [
     "Auto",
     "AutoLoss",
+    "Causal",
     "Cpu",
     "Ddp",
     "Full",
     "Gpu",
     "LiveShelf",
+    "Pooled",
     "Sampled",
     "TwoTower",
 ]

@@ -11,6 +11,14 @@ from torch import Tensor
 from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
 
+_MULTIPLE = 16
+"""Widths that matrix units take without a detour."""
+
+
+def padded(columns: I64) -> I64:
+    """Return widths I64[G] with room for at least one column that is nobody's."""
+    return -(-(columns + 1) // _MULTIPLE) * _MULTIPLE
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -32,18 +40,21 @@ class Layout:
     """Which of the G groups, int64 [C]."""
     within: Tensor
     """Place inside the group, int64 [C]."""
+    real: Tensor
+    """Which columns are somebody's, bool [C]."""
 
     @classmethod
-    def of(cls, requests: Requests, groups: I64, width: I64, *, device: torch.device) -> Layout:
-        """Lay out `width` I64[G] columns of each group."""
+    def of(cls, requests: Requests, groups: I64, columns: I64, *, device: torch.device) -> Layout:
+        """Lay out `columns` I64[G] of each group, and a few that are nobody's behind them."""
+        width = padded(columns)
         ends = np.cumsum(width)
         start = requests.shelf_start[groups]
         length = requests.shelf_end[groups] - start
-        host = np.stack((groups, start, length, ends - width, ends - 1, width))
-        group, starts, lengths, first, last, widths = torch.from_numpy(host).to(device)
+        host = np.stack((groups, start, length, ends - width, ends - 1, width, columns))
+        group, starts, lengths, first, last, widths, real = torch.from_numpy(host).to(device)
         slot = torch.repeat_interleave(widths, output_size=int(ends[-1]))
         within = torch.arange(len(slot), device=device) - first[slot]
-        return cls(width, group, starts, lengths, first, last, slot, within)
+        return cls(width, group, starts, lengths, first, last, slot, within, within < real[slot])
 
     def inside(self, slot: Tensor, column: Tensor) -> Tensor:
         """Return places inside the groups of columns (int64, they broadcast).
@@ -52,10 +63,6 @@ class Layout:
         """
         first, last = self.first[slot], self.last[slot]
         return torch.where(column < last, column, last) - first
-
-    def real(self) -> Tensor:
-        """Return which columns are somebody's, bool [C]."""
-        return torch.arange(len(self.slot), device=self.slot.device) < self.last[self.slot]
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,11 @@ class Places:
         """Index columns [C] by sale; `drawn` bool [C] says which were drawn."""
         columns, size = len(sales), len(layout.width) * num_sales
         key = layout.slot * num_sales + sales
-        real = layout.real()
-        place = torch.where(real, torch.arange(columns, device=key.device), columns)
+        place = torch.where(layout.real, torch.arange(columns, device=key.device), columns)
         first = torch.full((size,), columns, dtype=torch.int64, device=key.device)
         first.scatter_reduce_(0, key, place, "amin")
         count = torch.zeros(size, dtype=torch.int64, device=key.device)
-        count.index_add_(0, key, (drawn & real).long())
+        count.index_add_(0, key, (drawn & layout.real).long())
         return cls(first, count, num_sales, columns)
 
     def offset(self, layout: Layout, sales: Tensor, each: Tensor) -> Tensor:

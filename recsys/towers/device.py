@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import assert_never
 
 import torch
@@ -24,6 +26,8 @@ class Device:
     """Of each process."""
     low: bool
     """bfloat16 operands for the scores."""
+    fuses: bool = False
+    """It can compile passes over memory into one: a GPU with Triton and a C compiler."""
 
 
 def resolve(trainer: Trainer) -> Device:
@@ -43,7 +47,12 @@ def resolve(trainer: Trainer) -> Device:
     threads = trainer.threads or max(1, cores() // (processes if kind == "cpu" else 1))
     native = kind == "cuda" or _native_bf16()
     low = trainer.precision in {"bf16", "fp16"} or (trainer.precision == "auto" and native)
-    return Device(kind, processes, threads, low)
+    return Device(kind, processes, threads, low, kind == "cuda" and _compiles())
+
+
+def _compiles() -> bool:
+    compilers = (os.environ.get("CC", "cc"), "gcc", "clang")
+    return find_spec("triton") is not None and any(map(which, compilers))
 
 
 def _native_bf16() -> bool:

@@ -26,6 +26,7 @@ from recsys.towers.losses import Planner
 from recsys.towers.losses import resolve as resolve_loss
 from recsys.towers.resident import Resident
 from recsys.towers.softmax import Kernel
+from recsys.towers.spec import TwoTower
 from recsys.towers.standard import standardise
 from recsys.towers.state import restore
 from recsys.towers.two_tower import Sizes, TwoTowerNet
@@ -136,13 +137,24 @@ def prepare(job: TowerJob, device: Device) -> Training:
     training = Training(
         net,
         place=Place(),
-        kernel=Kernel(chunk=1024 if device.kind == "cuda" else 256, low=device.low),
+        kernel=_kernel(job.towers, device),
         total=sampler.steps * job.towers.epochs,
     )
     restore(job, training, world=share.world)
     _room(job, net)
     training.feed = Feed(sampler, _assembler(job, resident, share), training.place)
     return training.to(where)
+
+
+def _kernel(towers: TwoTower, device: Device) -> Kernel:
+    return Kernel(
+        chunk=16_384 if device.kind == "cuda" else 256,
+        fuse=device.fuses,
+        low=device.low,
+        sharpness=towers.sharpness,
+        top_k=towers.top_k,
+        top_k_tau=towers.top_k_tau,
+    )
 
 
 def _assembler(job: TowerJob, resident: Resident, share: Share) -> Assembler:

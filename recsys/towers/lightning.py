@@ -19,7 +19,7 @@ from recsys.towers.optim import adam, clip, factor, follow, set_rates
 from recsys.towers.resident import Resident
 from recsys.towers.softmax import Kernel, chunked_softmax
 from recsys.towers.spec import TwoTower
-from recsys.towers.two_tower import TwoTowerNet
+from recsys.towers.two_tower import TwoTowerNet, cut
 
 _IN_A_ROW, _IN_ALL = 3, 10
 """Steps without a finite gradient that training lives through."""
@@ -95,9 +95,10 @@ class Training(pl.LightningModule):
         with torch.autocast("cuda", torch.bfloat16, enabled=resident.device.type == "cuda"):
             u, v = forward(self.net, batch, resident, noise=Noise.of(*key))
         scale = 1 / self.net.tau
-        total = chunked_softmax(
-            u.float(), v.float(), scale, blocks=batch.blocks, kernel=self.kernel
-        )
+        total = u.new_zeros((), dtype=torch.float32)
+        for width in (self.spec.dim, *self.spec.matryoshka):
+            part = cut(u.float(), width), cut(v.float(), width)
+            total = total + chunked_softmax(*part, scale, blocks=batch.blocks, kernel=self.kernel)
         loss = total * (self.feed.assembler.share.world / batch.rows)
         self.losses.append(loss.detach())
         return loss

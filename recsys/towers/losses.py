@@ -106,7 +106,7 @@ class Planner:
         draws, each = archive_offset(
             launched, size, share=loss.archive_share, draws=loss.archive_draws
         )
-        layout = Layout.of(requests, groups, size + draws + 1, device=board.device)
+        layout = Layout.of(requests, groups, size + draws, device=board.device)
         drawn = layout.within >= layout.length[layout.slot]
         limit = torch.from_numpy(launched).to(board.device)[layout.slot]
         older = noise.below(limit, ARCHIVE, layout.group[layout.slot], layout.within)
@@ -134,7 +134,7 @@ class Planner:
         groups = np.array([ask.group for ask in asks])
         neighbours = [ask.rows[: loss.in_batch] for ask in asks]
         taken = np.array([len(rows) for rows in neighbours])
-        layout = Layout.of(requests, groups, taken + loss.uniform + 1, device=board.device)
+        layout = Layout.of(requests, groups, taken + loss.uniform, device=board.device)
         host = np.stack((taken, np.cumsum(taken) - taken))
         many, first = torch.from_numpy(host).to(board.device)[:, layout.slot]
         picked = in_batch_targets(board, np.concatenate(neighbours), noise=noise)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize, softplus
 
 from recsys.domain.events import Kind
+from recsys.towers.causal import CausalHistory
 from recsys.towers.features import BagInput, residual_mlp
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag, Window
-from recsys.towers.spec import TwoTower
+from recsys.towers.spec import Causal, TwoTower
 
 _WHATS = 5 * len(Kind)
 """Pairs of event kind and channel."""
@@ -32,14 +33,28 @@ def past_numbers(window: Window, log_price: Tensor) -> Tensor:
     if not len(window.sale):  # a process may have no row of a step, and no quantile is empty
         return torch.zeros(0, NUMBERS, device=log_price.device)
     price = log_price[window.sale].masked_fill(~window.valid, torch.nan)
-    quarters = torch.tensor([0.25, 0.5, 0.75], device=price.device)
-    low, middle, high = price.nanquantile(quarters, dim=1)
+    low, middle, high = _quarters(price)
     never = torch.full_like(window.so_far, torch.nan)
     since = torch.where(window.valid[:, 0], window.days[:, 0].log1p(), never)
     kind = torch.div(window.what, 5, rounding_mode="floor")
     counts = [((kind == k) & window.valid).sum(dim=1) for k in range(len(Kind))]
     counts = [count.float().log1p() for count in counts]
     return torch.stack((middle, high - low, since, window.so_far.log1p(), *counts), dim=1)
+
+
+def _quarters(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the quartiles of each row [B, L], NaN unknown, by one sort, linear between places."""
+    known = (~values.isnan()).sum(dim=1)
+    ordered = values.nan_to_num(torch.inf).sort(dim=1).values
+    found = []
+    for share in (0.25, 0.5, 0.75):
+        place = (known - 1).clamp(min=0) * share
+        low = place.floor().long()[:, None]
+        high = place.ceil().long()[:, None]
+        below, above = ordered.gather(1, low)[:, 0], ordered.gather(1, high)[:, 0]
+        between = torch.lerp(below, above, (place - place.floor()).to(values.dtype))
+        found.append(torch.where(known > 0, between, torch.nan))
+    return found[0], found[1], found[2]
 
 
 class History(nn.Module):
@@ -113,6 +128,10 @@ class MemberTower(nn.Module):
         self.mlp = residual_mlp(width=2 * spec.dim, dim=spec.dim)
         self.register_buffer("number_mean", torch.zeros(NUMBERS))
         self.register_buffer("number_scale", torch.ones(NUMBERS))
+        # last, so that all else starts from the numbers it starts from without
+        self.attention: CausalHistory | None = None
+        if isinstance(spec.encoder, Causal):
+            self.attention = CausalHistory(spec, spec.encoder)
 
     def forward(
         self,
@@ -127,6 +146,8 @@ class MemberTower(nn.Module):
         """Return u [B, D]; `x` of the events [B, L, D], `log_price` [S], noise only in training."""
         keep, blank, fields = self._dropout(bag, asked, noise)
         h = self.history(x, asked.window, keep)
+        if self.attention is not None:
+            h = h + self.attention(x, asked.window, keep, request=asked.request, noise=noise)
         q = self.fields(table, bag, asked.member, cells=asked.cells, keep=fields)
         q = q + self._lately(asked.window, log_price, blank)
         y = h + q + self.mlp(torch.cat((h, q), dim=1))

@@ -29,8 +29,9 @@ class Noise:
 
         Indices are int64 and non-negative. The mixing is lowbias32 (Wellons 2018).
         """
-        mixed = torch.full((), self.key ^ (salt * 0x9E3779B9 & _MASK), dtype=torch.int64)
-        mixed = mixed.to(indices[0].device)
+        start, device = self.key ^ (salt * 0x9E3779B9 & _MASK), indices[0].device
+        # made there: a copy from the host would wait for the device
+        mixed = torch.full((), start, dtype=torch.int64, device=device)
         for index in indices:
             mixed = _mix(mixed ^ index)
         return mixed

@@ -14,6 +14,8 @@ from torch.nn.functional import softplus
 from recsys.domain.arrays import I64
 
 _NEVER = -1e30
+_CELLS = 1 << 28
+"""Logits that exist at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,21 @@ class Kernel:
     """How the sums are made."""
 
     chunk: int = 256
-    """Rows of logits that exist at once."""
+    """Rows of logits that exist at once, at most."""
     low: bool = False
     """bfloat16 operands; sums, softmax and gradients stay float32."""
     fuse: bool = False
     """Compile the passes over the logits into one kernel each: for GPUs."""
     sharpness: float = 1.0
-    """t2: factor on the negatives' log-sum; 1 is softmax (BSL uses 1.06 to 1.32)."""
+    """t2: factor on the negatives' log-sum; 1 is softmax (BSL uses 1.06 to 1.32).
+
+    Above 1 the loss also falls where all scores fall, and the more the lower the temperature: a
+    learned one runs to its lower bound (docs/log.md).
+    """
+    top_k: int = 0
+    """K of SL@K, which weighs targets by how near they are to `threshold`; 0 = off."""
+    top_k_tau: float = 1.0
+    """tau_w: how far, in scores, the weight takes to fall."""
 
 
 def chunked_softmax(
@@ -87,7 +97,8 @@ def chunked_softmax(
     """Return the sum over rows and their positives of w * softplus(t2 * N - s'), a scalar.
 
     u [n, D], v [columns, D], scale = 1 / tau (scalar tensor); s = scale * u.v and N = logsumexp
-    over negatives of s + o. All rows x all columns never exist at once. Differentiable once.
+    over negatives of s + o; the kernel may multiply w by `nearness`. All rows x all columns never
+    exist at once. Differentiable once.
     """
     loss: Tensor = _ChunkedSoftmax.apply(u, v, scale, blocks, kernel)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return loss
@@ -108,10 +119,29 @@ def naive_softmax(
         # not -inf, of which autograd makes NaN where a row has no negative at all
         allowed = (logits + block.offset).masked_fill(masked, _NEVER).clamp(min=_NEVER)
         negatives = allowed.logsumexp(dim=1)
-        own = scale * (mine[targets.row] * v[targets.column]).sum(dim=1) + targets.shift
-        gap = kernel.sharpness * negatives[targets.row] - own
-        total = total + (targets.weight * softplus(gap)).sum()
+        cosine = (mine[targets.row] * v[targets.column]).sum(dim=1)
+        gap = kernel.sharpness * negatives[targets.row] - scale * cosine - targets.shift
+        weight = targets.weight
+        if kernel.top_k:
+            scores = (mine @ v[block.columns].T).detach()
+            beta = threshold(scores, block.offset, kernel.top_k)[targets.row]
+            weight = weight * torch.sigmoid((cosine.detach() - beta) / kernel.top_k_tau)
+        total = total + (weight * softplus(gap)).sum()
     return total
+
+
+def threshold(scores: Tensor, offset: Tensor, top_k: int) -> Tensor:
+    """Return beta of each row, its K-th best score, [rows], from y = u.v [rows, C].
+
+    SL@K (KDD 2025) weighs target p by sigmoid((y_p - beta) / tau_w). beta is the highest score at
+    which the columns no lower stand for K sales, column j for exp(o_j) of them; the worst score
+    where all stand for fewer. A weight and no goal: nothing is learned through it, for else a
+    target would gain by standing lower.
+    """
+    best, order = scores.sort(dim=1, descending=True)
+    before = offset.exp()[order].cumsum(dim=1) < top_k
+    place = before.sum(dim=1, keepdim=True).clamp(max=best.shape[1] - 1)
+    return best.gather(1, place)[:, 0]
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -121,9 +151,11 @@ class _ChunkedSoftmax(torch.autograd.Function):
         sums = _Sums.zeros(u, v, scale=scale, kernel=kernel)
         for block in blocks:
             height = block.rows.stop - block.rows.start
-            for first in range(0, height, kernel.chunk):
-                span = (first, min(first + kernel.chunk, height))
-                sums.add(block, span, sharpness=kernel.sharpness)
+            width = max(1, block.columns.stop - block.columns.start)
+            chunk = min(kernel.chunk, max(1, _CELLS // width))
+            for first in range(0, height, chunk):
+                span = (first, min(first + chunk, height))
+                sums.add(block, span)
         ctx.save_for_backward(sums.du, sums.dv, sums.dscale)
         return sums.loss
 
@@ -146,8 +178,7 @@ class _Sums:
     dv: Tensor
     dscale: Tensor
     loss: Tensor
-    low: bool
-    fuse: bool
+    kernel: Kernel
 
     @classmethod
     def zeros(cls, u: Tensor, v: Tensor, *, scale: Tensor, kernel: Kernel) -> _Sums:
@@ -159,11 +190,10 @@ class _Sums:
             dv=torch.zeros_like(v),
             dscale=u.new_zeros(()),
             loss=u.new_zeros(()),
-            low=kernel.low,
-            fuse=kernel.fuse,
+            kernel=kernel,
         )
 
-    def add(self, block: Block, span: tuple[int, int], *, sharpness: float) -> None:
+    def add(self, block: Block, span: tuple[int, int]) -> None:
         """Add loss and gradients of rows [first, last) of a block.
 
         d softplus(t2 N - s') = sigmoid(t2 N - s') (t2 dN - ds'),
@@ -171,10 +201,14 @@ class _Sums:
         """
         rows = slice(block.rows.start + span[0], block.rows.start + span[1])
         u, v = self._low(self.u[rows] * self.scale), self._low(self.v[block.columns])
-        logits = _masked(u @ v.T, block, span)
-        sums, shares_of = fused() if self.fuse else (log_sum, shares)
+        logits, beta = u @ v.T, None
+        if self.kernel.top_k:
+            scores = logits.to(self.du.dtype) / self.scale
+            beta = threshold(scores, block.offset, self.kernel.top_k)
+        logits = _masked(logits, block, span)
+        sums, shares_of = fused() if self.kernel.fuse else (log_sum, shares)
         negatives = sums(logits, block.offset)
-        pull, push = self._pairs(block, span, negatives, sharpness=sharpness)
+        pull, push = self._pairs(block, span, negatives, beta=beta)
         pushed = shares_of(logits, block.offset, total=negatives, push=push)
         du = (pushed @ v).to(self.du.dtype)
         # sum_ij share_ij s_ij / scale, without another pass over all logits
@@ -183,24 +217,27 @@ class _Sums:
         self.dv[block.columns] += (pushed.T @ u).to(self.dv.dtype)
 
     def _pairs(
-        self, block: Block, span: tuple[int, int], negatives: Tensor, *, sharpness: float
+        self, block: Block, span: tuple[int, int], negatives: Tensor, *, beta: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Add what the targets pull; return their part of dscale, and each row's push [rows]."""
         cells, row = block.targets.within(*span)
         column, weight = block.targets.column[cells], block.targets.weight[cells]
         here, there = self.u[block.rows.start + span[0] + row], self.v[column]
         cosine = (here * there).sum(dim=1)
-        gap = sharpness * negatives[row] - cosine * self.scale - block.targets.shift[cells]
+        if beta is not None:
+            weight = weight * torch.sigmoid((cosine - beta[row]) / self.kernel.top_k_tau)
+        gap = self.kernel.sharpness * negatives[row] - cosine * self.scale
+        gap = gap - block.targets.shift[cells]
         self.loss += (weight * softplus(gap)).sum()
         pull = weight * torch.sigmoid(gap)
         tug = (pull * self.scale)[:, None]
         self.du.index_add_(0, block.rows.start + span[0] + row, there * -tug)
         self.dv.index_add_(0, column, here * -tug)
-        push = torch.zeros_like(negatives).index_add_(0, row, sharpness * pull)
+        push = torch.zeros_like(negatives).index_add_(0, row, self.kernel.sharpness * pull)
         return (pull * cosine).sum(), push
 
     def _low(self, values: Tensor) -> Tensor:
-        return values.bfloat16() if self.low else values
+        return values.bfloat16() if self.kernel.low else values
 
 
 def _masked(logits: Tensor, block: Block, span: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share,
 
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+Width = Annotated[int, Field(ge=4, le=1024)]
 LogQ = Literal["classic", "refined", "off"]
 
 
@@ -78,16 +80,44 @@ class Spectral(Spec):
     """Weights tried on validation after training, beside none, in units of the towers' spread."""
 
 
+class Pooled(Spec):
+    """Weighted means over the past that forget at their own pace (MODEL 2.3)."""
+
+    kind: Literal["pooled"] = "pooled"
+
+
+class Causal(Spec):
+    """The pooled means, plus what transformer blocks over the past in time order add to them.
+
+    For long histories whose order matters: it starts as `pooled` and costs several times its time.
+    """
+
+    kind: Literal["causal"] = "causal"
+    blocks: Annotated[int, Field(ge=1, le=4)] = 2
+    """Transformer blocks, as wide as `towers.dim`; the last one computes the newest event alone."""
+    heads: Count = 2
+    """Attention heads of a block; `towers.dim` must be a multiple of them."""
+    dropout: Dropout = 0.2
+    """Chance that training hides a coordinate of what a layer adds, for a whole history."""
+    gap_buckets: Annotated[int, Field(ge=2, le=256)] = 32
+    """Steps of log time between event and request, from a minute to eight years."""
+
+
+Encoder = Annotated[Pooled | Causal, Field(discriminator="kind")]
+
+
 class TwoTower(Spec):
     """Members and sales as vectors whose inner product ranks (MODEL 2)."""
 
     kind: Literal["two_tower"] = "two_tower"
-    dim: Annotated[int, Field(ge=4, le=1024)] = 64
+    dim: Width = 64
     """Width of everything, the exported vectors included."""
     history: Count = 32
     """Events of a member that the tower looks back on."""
     decay_days: tuple[Positive, ...] = (1.0, 7.0, 30.0)
     """Days after which an event counts half, for each head that forgets; one more never does."""
+    encoder: Encoder = Pooled()
+    """What is made of a member's past."""
     table_bits: Annotated[int, Field(ge=4, le=26)] = 18
     """Rows of the shared table of categories, as a power of two."""
     id: Literal["bounded", "free", "off"] = "bounded"
@@ -114,6 +144,14 @@ class TwoTower(Spec):
     """Which sales each request is compared with."""
     tau: Annotated[float, Field(ge=0.02, le=0.5)] = 0.07
     """Temperature at the start; it is learned within [0.02, 0.5]."""
+    sharpness: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
+    """How hard negatives are pushed for each pull at a target (BSL's t2); 1 is softmax."""
+    top_k: CountOrNone = 0
+    """Weigh a target by how near it stands to a member's best K sales (SL@K); 0 = off."""
+    top_k_tau: Positive = 1.0
+    """Width, in scores, of the rise of that weight around the K-th best score."""
+    matryoshka: tuple[Width, ...] = ()
+    """Shorter widths at which the loss is summed too, so that vectors may be cut to them."""
     rate: Rate = 1e-3
     """Adam rate of matrices; vectors and scalars learn ten times faster."""
     table_rate: Rate = 1e-2
@@ -133,6 +171,15 @@ class TwoTower(Spec):
     rows_per_group: CountOrNone = 0
     """Requests of a decision time in a step, at most; fewer where an epoch had under 20 steps.
     0 = 32 on short shelves, 512 on those of more than 1,000 sales."""
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> TwoTower:
+        if isinstance(self.encoder, Causal) and self.dim % self.encoder.heads:
+            raise ValueError(f"dim {self.dim} is no multiple of encoder.heads {self.encoder.heads}")
+        widths = (self.dim, *self.matryoshka)
+        if any(after >= before for before, after in pairwise(widths)):
+            raise ValueError(f"matryoshka must fall from dim {self.dim}, found {self.matryoshka}")
+        return self
 
 
 Towers = Annotated[TwoTower, Field(discriminator="kind")]

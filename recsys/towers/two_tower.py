@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from recsys.domain.arrays import I64
 from recsys.domain.encoded import Encoded
@@ -103,6 +104,17 @@ class TwoTowerNet(nn.Module):
             self.table, resident.members, asked, x=x, log_price=resident.log_price, noise=noise
         )
         return u
+
+
+def cut(vectors: Tensor, width: int) -> Tensor:
+    """Shorten vectors [n, D] to [n, width] (Matryoshka, NeurIPS 2022), as `Embeddings.cut` does.
+
+    The first width - 1 coordinates of the unit part, of length 1 again, and the last one.
+    """
+    if width == vectors.shape[1]:
+        return vectors
+    unit = normalize(vectors[:, : width - 1], dim=1, eps=1e-6)
+    return torch.cat((unit, vectors[:, -1:]), dim=1)
 
 
 def ask(resident: Resident, past: Past, *, length: int, request: I64 | None = None) -> Asked:

@@ -16,7 +16,9 @@ from recsys.towers.spectral import Columns
 from recsys.towers.two_tower import TwoTowerNet, ask
 
 _ROWS = 4096
-"""Requests or sales computed at once."""
+"""Sales computed at once."""
+_EVENTS = 32 * 4096
+"""Events of members computed at once, so that a long history takes no more memory."""
 
 
 class Vectors:
@@ -78,8 +80,9 @@ class Vectors:
     def members(self, past: Past) -> Tensor:
         """Return u [B, D] (spectral coordinates behind it) of members, each with their own past."""
         parts = [self._blank()]
-        for first in range(0, len(past.member), _ROWS):
-            span = slice(first, first + _ROWS)
+        rows = max(1, _EVENTS // self.net.spec.history)
+        for first in range(0, len(past.member), rows):
+            span = slice(first, first + rows)
             some = Past(past.member[span], past.end[span], past.at[span])
             asked = ask(self.resident, some, length=self.net.spec.history)
             x = self.x[asked.window.sale]

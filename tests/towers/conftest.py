@@ -6,7 +6,7 @@ import pytest
 
 from recsys.towers.fit import fit as train
 from tests.builders import tiny_dataset
-from tests.towers.shops import Shop, job, shop_of
+from tests.towers.shops import ENCODERS, SMALL, Shop, job, named, shop_of, with_encoder
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,10 @@ def endless() -> Shop:
     return shop_of(tiny_dataset(members=90, days=16, sales_a_day=8, task="endless"))
 
 
-@pytest.fixture(scope="session")
-def trained(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session", params=ENCODERS, ids=named)
+def trained(
+    shop: Shop, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
     """The best checkpoint of a small training."""
-    return train(job(shop, tmp_path_factory.mktemp("trained")))
+    spec = with_encoder(SMALL, request.param)
+    return train(job(shop, tmp_path_factory.mktemp("trained"), spec))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -13,12 +14,22 @@ from recsys.domain.encoded import Encoded
 from recsys.domain.source import Source
 from recsys.towers.fit import TowerJob
 from recsys.towers.resident import Resident
-from recsys.towers.spec import Cpu, TwoTower
+from recsys.towers.spec import Cpu, Encoder, TwoTower
 from recsys.towers.standard import standardise
 from recsys.towers.two_tower import Sizes, TwoTowerNet
 
 CPU = torch.device("cpu")
 SMALL = TwoTower(dim=16, epochs=4)
+ENCODERS: list[Encoder] = [kind() for kind in get_args(get_args(Encoder)[0])]
+"""Every way to make something of a past, as it comes: all laws of towers hold for each."""
+
+
+def with_encoder(spec: TwoTower, encoder: Encoder) -> TwoTower:
+    return spec.model_copy(update={"encoder": encoder})
+
+
+def named(encoder: Encoder) -> str:
+    return encoder.kind
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.towers.batches import MIN_STEPS, Assembler, Batch, Chunk, Sampler, Share
+from recsys.towers.columns import padded
 from recsys.towers.lightning import forward
 from recsys.towers.losses import Planner, resolve
 from recsys.towers.noise import Noise
 from recsys.towers.softmax import Kernel, chunked_softmax
-from recsys.towers.spec import AutoLoss, Loss, Sampled, TwoTower
+from recsys.towers.spec import AutoLoss, Encoder, Loss, Sampled, TwoTower
 from recsys.towers.two_tower import TwoTowerNet
-from tests.towers.shops import Shop, shaken
+from tests.towers.shops import ENCODERS, Shop, named, shaken, with_encoder
 
 KEY = (1, 0, 0)
 POOL = Sampled(in_batch=8, uniform=12)
@@ -120,9 +121,12 @@ def loss_and_gradient(net: TwoTowerNet, batch: Batch, shop: Shop) -> tuple[float
     ])
 
 
+@pytest.mark.parametrize("encoder", ENCODERS, ids=named)
 @pytest.mark.parametrize("loss", [AutoLoss(), POOL])
-def test_losses_and_gradients_of_two_processes_sum_to_those_of_one(shop: Shop, loss: Loss) -> None:
-    step, spec = sampler(shop, 15).epoch(0)[2], spec_of(loss)
+def test_losses_and_gradients_of_two_processes_sum_to_those_of_one(
+    shop: Shop, loss: Loss, encoder: Encoder
+) -> None:
+    step, spec = sampler(shop, 15).epoch(0)[2], with_encoder(spec_of(loss), encoder)
     net = shaken(shop.net(spec))
     whole = loss_and_gradient(net, assembler(shop, spec)(step, KEY), shop)
     parts = [
@@ -133,8 +137,9 @@ def test_losses_and_gradients_of_two_processes_sum_to_those_of_one(shop: Shop, l
     torch.testing.assert_close(parts[0][1] + parts[1][1], whole[1], rtol=1e-3, atol=1e-4)
 
 
-def test_a_process_without_a_row_of_the_step_adds_nothing(shop: Shop) -> None:
-    spec = spec_of(AutoLoss())
+@pytest.mark.parametrize("encoder", ENCODERS, ids=named)
+def test_a_process_without_a_row_of_the_step_adds_nothing(shop: Shop, encoder: Encoder) -> None:
+    spec = with_encoder(spec_of(AutoLoss()), encoder)
     step = [Chunk(int(shop.blocks.towers.group[9]), np.array([9]))]
     batch = assembler(shop, spec, Share(1, 2))(step, KEY)
     total, gradient = loss_and_gradient(shaken(shop.net(spec)), batch, shop)
@@ -150,13 +155,13 @@ def test_more_rows_a_step_leave_each_row_as_many_columns(shop: Shop, loss: Loss)
     for taken in (10, 20, 40):
         spec = spec_of(loss, rows=taken)
         block = assembler(shop, spec)([Chunk(group, rows[:taken])], KEY).blocks[0]
-        # the last column is nobody's
-        counts.add(len(block.offset) - 1)
+        counts.add(len(block.offset))
         assert block.rows == slice(0, taken)
     if loss is POOL:
-        assert counts == {8 + 12}
+        assert counts == {32}
     else:
-        assert counts == {len(shop.blocks.towers.shelf(group)) + 256}
+        wanted = np.array([len(shop.blocks.towers.shelf(group)) + 256])
+        assert counts == set(padded(wanted).tolist())
 
 
 def test_places_lead_to_the_sales_of_events_and_columns(shop: Shop) -> None:

@@ -28,10 +28,11 @@ def test_exported_vectors_are_those_of_the_averaged_net_in_eval_mode(
     shop: Shop, trained: Path, embedder: Embedder
 ) -> None:
     state, _ = checkpoint.load(trained)
-    net = shop.bare(SMALL)
+    spec = embedder.trained.spec
+    net = shop.bare(spec)
     net.load_state_dict(state["averaged"])
     net.eval()
-    make = assembler(shop, SMALL)
+    make = assembler(shop, spec)
     for step in sampler(shop, 16).epoch(0)[:3]:
         batch = make(step, KEY)
         u, v = forward(net, batch, shop.resident, noise=None)

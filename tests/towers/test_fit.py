@@ -13,7 +13,7 @@ from recsys.domain.errors import (
 from recsys.towers import clerk
 from recsys.towers.fit import EpochRow, TowerJob, fit
 from recsys.towers.monitor import Score
-from recsys.towers.spec import Cpu, TwoTower
+from recsys.towers.spec import Causal, Cpu, TwoTower
 from tests.towers.following import (
     TWO,
     Steps,
@@ -23,7 +23,7 @@ from tests.towers.following import (
     stopped_at,
     total,
 )
-from tests.towers.shops import Shop, job
+from tests.towers.shops import ENCODERS, Shop, job, named, with_encoder
 
 
 @pytest.fixture(scope="module")
@@ -34,23 +34,33 @@ def whole(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> TowerJob:
     return asked
 
 
+@pytest.fixture(scope="module", params=ENCODERS, ids=named)
+def either(
+    shop: Shop, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> TowerJob:
+    """The same with each encoder."""
+    asked = job(shop, tmp_path_factory.mktemp("either"), with_encoder(TWO, request.param))
+    fit(asked)
+    return asked
+
+
 @pytest.mark.parametrize(("epochs", "more"), [(0, 1), (0, 7), (1, 0), (1, 5)])
 def test_a_run_stopped_at_any_step_goes_on_to_the_same_bits(
     shop: Shop,
-    whole: TowerJob,
+    either: TowerJob,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     epochs: int,
     more: int,
 ) -> None:
-    asked = job(shop, tmp_path, TWO)
-    step = epochs * total(whole) // 2 + more
+    asked = job(shop, tmp_path, either.towers)
+    step = epochs * total(either) // 2 + more
     stopped_at(asked, step, monkeypatch)
     assert total(asked) == step
     torch.manual_seed(step)  # whatever another process drew before
     best = fit(asked)
-    assert_same_bits(newest(asked), newest(whole))
-    assert_same_bits(best, whole.checkpoints / best.name)
+    assert_same_bits(newest(asked), newest(either))
+    assert_same_bits(best, either.checkpoints / best.name)
 
 
 def test_a_killed_run_goes_on_from_its_last_save_to_the_same_bits(
@@ -107,6 +117,9 @@ def test_a_checkpoint_of_other_settings_or_data_is_not_gone_on_with(
     others: dict[str, TowerJob] = {
         r"(?s)its spec is another.*dim=8, wanted 16": replace(
             whole, towers=TwoTower(dim=16, epochs=2)
+        ),
+        r"(?s)its spec is another.*'pooled'.*wanted.*'causal'": replace(
+            whole, towers=with_encoder(TWO, Causal())
         ),
         r"(?s)its seed is another.*found 1, wanted 2": replace(whole, seed=2),
         r"(?s)its data is another": replace(whole, data_fingerprint="0" * 16),

@@ -11,9 +11,9 @@ from recsys.towers.batches import past_of
 from recsys.towers.member import NUMBERS, History, past_numbers
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Window
-from recsys.towers.spec import TwoTower
+from recsys.towers.spec import Encoder, TwoTower
 from recsys.towers.two_tower import ask
-from tests.towers.shops import Shop, shaken
+from tests.towers.shops import ENCODERS, Shop, named, shaken
 
 
 def window(days: list[list[float]], what: list[list[int]], valid: list[list[bool]]) -> Window:
@@ -77,8 +77,11 @@ def test_numbers_of_a_past_are_those_of_its_valid_events() -> None:
     assert torch.all(numbers[1, 3:] == 0)
 
 
-def test_a_hidden_past_looks_like_no_past(shop: Shop) -> None:
-    hides = TwoTower(dim=16, history_dropout=0.999999, event_dropout=0, field_dropout=0)
+@pytest.mark.parametrize("encoder", ENCODERS, ids=named)
+def test_a_hidden_past_looks_like_no_past(shop: Shop, encoder: Encoder) -> None:
+    hides = TwoTower(
+        dim=16, history_dropout=0.999999, event_dropout=0, field_dropout=0, encoder=encoder
+    )
     net = shaken(shop.net(hides))
     requests = shop.blocks.towers
     rows = np.arange(len(requests) - 20, len(requests))

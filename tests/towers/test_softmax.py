@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import starmap
 
@@ -10,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.towers.softmax import Block, Kernel, Targets, chunked_softmax, naive_softmax
+from recsys.towers.softmax import (
+    Block,
+    Kernel,
+    Targets,
+    chunked_softmax,
+    naive_softmax,
+    threshold,
+)
 
 
 def targets_of(
@@ -74,15 +83,88 @@ def test_gradients_are_those_of_finite_differences(sharpness: float) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), chunk=st.integers(1, 9), sharpness=st.sampled_from([1.0, 1.1]))
-def test_chunks_give_what_the_plain_form_gives(seed: int, chunk: int, sharpness: float) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    chunk=st.integers(1, 9),
+    sharpness=st.sampled_from([1.0, 1.1]),
+    top_k=st.sampled_from([0, 3]),
+)
+def test_chunks_give_what_the_plain_form_gives(
+    seed: int, chunk: int, sharpness: float, top_k: int
+) -> None:
     u, v, scale, blocks = random_case(seed, dtype=torch.float32)
     results = []
     for function in (chunked_softmax, naive_softmax):
-        loss = function(u, v, scale, blocks=blocks, kernel=Kernel(chunk, sharpness=sharpness))
+        kernel = Kernel(chunk, sharpness=sharpness, top_k=top_k, top_k_tau=0.5)
+        loss = function(u, v, scale, blocks=blocks, kernel=kernel)
         results.append((loss, *torch.autograd.grad(loss, (u, v, scale))))
     for ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+
+
+def by_hand(u: Tensor, v: Tensor, scale: Tensor, blocks: list[Block], kernel: Kernel) -> Tensor:
+    """Sum the loss target by target."""
+    total = torch.zeros((), dtype=u.dtype)
+    for block in blocks:
+        targets = block.targets
+        for cell, row in enumerate(targets.row.tolist()):
+            scores = v[block.columns] @ u[block.rows][row]
+            masked = set(targets.own[targets.row == row].tolist())
+            masked |= set() if block.past is None else set(block.past[row].tolist())
+            others = [c for c in range(len(scores)) if c not in masked]
+            own = v[targets.column[cell]] @ u[block.rows][row]
+            near = nearness_by_hand(scores, float(own.detach()), block, kernel)
+            known = (scale * scores + block.offset)[others]
+            if torch.isfinite(known).any():
+                gap = kernel.sharpness * known.logsumexp(dim=0) - scale * own - targets.shift[cell]
+                total = total + targets.weight[cell] * near * (1 + gap.exp()).log()
+    return total
+
+
+def nearness_by_hand(scores: Tensor, own: float, block: Block, kernel: Kernel) -> float:
+    if not kernel.top_k:
+        return 1.0
+    known = [float(score) for score in scores.detach()]
+    stand_for, beta = 0.0, min(known)
+    for place in sorted(range(len(known)), key=lambda c: -known[c]):
+        stand_for += float(block.offset[place].exp())
+        if stand_for >= kernel.top_k:
+            beta = known[place]
+            break
+    return 1 / (1 + math.exp(-(own - beta) / kernel.top_k_tau))
+
+
+@pytest.mark.parametrize("function", [chunked_softmax, naive_softmax])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        Kernel(2),
+        Kernel(2, sharpness=1.2),
+        Kernel(2, top_k=1, top_k_tau=0.5),
+        Kernel(3, sharpness=1.1, top_k=4, top_k_tau=2.0),
+        Kernel(4, top_k=1000, top_k_tau=0.1),
+    ],
+)
+def test_loss_and_gradients_are_those_of_the_sum_by_hand(
+    function: Callable[..., Tensor], kernel: Kernel
+) -> None:
+    u, v, scale, blocks = random_case(4, dtype=torch.float64)
+    losses = (
+        function(u, v, scale, blocks=blocks, kernel=kernel),
+        by_hand(u, v, scale, blocks, kernel),
+    )
+    results = [(loss.detach(), *torch.autograd.grad(loss, (u, v, scale))) for loss in losses]
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
+
+
+def test_a_column_stands_for_the_sales_it_was_drawn_from() -> None:
+    scores = torch.tensor([[0.9, 0.5, 0.1, -0.3]])
+    assert threshold(scores, torch.zeros(4), 2).item() == pytest.approx(0.5)
+    # one drawn from five sales stands for five, one never drawn for none
+    drawn = torch.tensor([-torch.inf, 0.0, math.log(5.0), 0.0])
+    assert threshold(scores, drawn, 3).item() == pytest.approx(0.1)
+    assert threshold(scores, drawn, 100).item() == pytest.approx(-0.3)
 
 
 def test_bfloat16_operands_stay_within_a_hundredth() -> None:

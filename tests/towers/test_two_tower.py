@@ -18,14 +18,25 @@ from recsys.domain.source import Source
 from recsys.domain.tables import Tables
 from recsys.towers.batches import past_of
 from recsys.towers.member import past_numbers
-from recsys.towers.resident import Past
+from recsys.towers.resident import Past, Resident
 from recsys.towers.sale import SaleTower
-from recsys.towers.spec import TwoTower
+from recsys.towers.spec import Encoder, TwoTower
 from recsys.towers.standard import standardise, targets
 from recsys.towers.two_tower import Sizes, TwoTowerNet, initial_rows
 from recsys.towers.vectors import Vectors
 from tests.builders import tiny_tables
-from tests.towers.shops import SMALL, Shop, shaken, shop_of
+from tests.towers.shops import (
+    CPU,
+    ENCODERS,
+    SMALL,
+    Shop,
+    named,
+    shaken,
+    shop_of,
+    with_encoder,
+)
+
+every_encoder = pytest.mark.parametrize("encoder", ENCODERS, ids=named)
 
 ELEVEN_YEARS = timedelta(days=4018)
 """From 2015 to 2026: dates fall on the same weekdays, and clocks move on the same day."""
@@ -35,8 +46,8 @@ def vectors_of(shop: Shop, spec: TwoTower = SMALL) -> Vectors:
     return Vectors(shaken(shop.net(spec)), shop.resident)
 
 
-def shelf_scores(shop: Shop, requests: Requests, group: int) -> torch.Tensor:
-    vectors = vectors_of(shop)
+def shelf_scores(shop: Shop, spec: TwoTower, group: int) -> torch.Tensor:
+    vectors, requests = vectors_of(shop, spec), shop.blocks.towers
     v = vectors.sales(requests.shelf(group).astype(np.int64), int(requests.group_at[group]))
     return vectors.requests(requests, requests.rows(group)) @ v.T
 
@@ -94,11 +105,12 @@ def blank(tables: Tables) -> Tables:
     )
 
 
+@every_encoder
 @pytest.mark.parametrize("identity", ["bounded", "free", "off"])
-def test_blank_members_and_sales_have_finite_unit_vectors(identity: str) -> None:
+def test_blank_members_and_sales_have_finite_unit_vectors(identity: str, encoder: Encoder) -> None:
     dataset = check(blank(tiny_tables(members=60, days=14)), Source()).dataset
     shop = shop_of(dataset)
-    spec = TwoTower.model_validate({"dim": 16, "id": identity})
+    spec = TwoTower.model_validate({"dim": 16, "id": identity, "encoder": encoder})
     member = dataset.members["member"].to_list().index("m0003")
     sale = dataset.sales["sale"].to_list().index("s0007")
     assert np.isnan(dataset.shop.price[sale])
@@ -114,7 +126,8 @@ def test_blank_members_and_sales_have_finite_unit_vectors(identity: str) -> None
         torch.testing.assert_close(part[:, :-1].norm(dim=1), torch.ones(1))
 
 
-def test_all_times_moved_by_eleven_years_leave_scores_equal() -> None:
+@every_encoder
+def test_all_times_moved_by_eleven_years_leave_scores_equal(encoder: Encoder) -> None:
     tables = tiny_tables(members=60, days=14)
     frames = {f.name: getattr(tables, f.name) for f in fields(tables)}
     moved: dict[str, Any] = {
@@ -127,20 +140,42 @@ def test_all_times_moved_by_eleven_years_leave_scores_equal() -> None:
     shops = [shop_of(check(t, Source()).dataset) for t in (tables, then)]
     assert int(shops[0].dataset.opens_at[0]) - int(shops[1].dataset.opens_at[0]) == 4018 * DAY
     group = shops[0].blocks.towers.num_groups - 1
-    now, before = (shelf_scores(shop, shop.blocks.towers, group) for shop in shops)
+    now, before = (shelf_scores(shop, with_encoder(SMALL, encoder), group) for shop in shops)
     torch.testing.assert_close(now, before, rtol=0, atol=1e-6)
 
 
-def test_a_request_scores_the_same_alone_and_in_a_crowd(shop: Shop) -> None:
-    vectors, requests = vectors_of(shop), shop.blocks.towers
+@every_encoder
+def test_a_request_scores_the_same_alone_and_in_a_crowd(shop: Shop, encoder: Encoder) -> None:
+    vectors, requests = vectors_of(shop, with_encoder(SMALL, encoder)), shop.blocks.towers
     together = vectors.requests(requests, slice(0, 300))
     for row in range(0, 300, 37):
         alone = vectors.requests(requests, slice(row, row + 1))
         torch.testing.assert_close(alone[0], together[row], rtol=1e-5, atol=1e-6)
 
 
-def test_own_vectors_of_sales_that_were_hardly_targets_do_not_reach_the_export(shop: Shop) -> None:
-    net = shaken(shop.net(SMALL))
+@every_encoder
+def test_what_happens_at_or_after_a_decision_leaves_the_member_alone(
+    shop: Shop, encoder: Encoder
+) -> None:
+    requests, dataset = shop.blocks.towers, shop.dataset
+    group = requests.num_groups // 2
+    rows, at = requests.rows(group), int(requests.group_at[group])
+    earlier = replace(dataset, events=dataset.events.where(dataset.events.at < at))
+    assert 0 < len(earlier.history) < len(dataset.history)
+    net = shaken(shop.net(with_encoder(SMALL, encoder)))
+    before = Vectors(net, shop.resident).requests(requests, rows)
+    past = past_of(requests, rows)
+    then = Resident.of(earlier, shop.encoded, CPU)
+    assert (requests.at[rows] == at).all()
+    now = replace(past, end=then.member_ptr[past.member + 1])
+    assert torch.equal(Vectors(net, then).members(now), before)
+
+
+@every_encoder
+def test_own_vectors_of_sales_that_were_hardly_targets_do_not_reach_the_export(
+    shop: Shop, encoder: Encoder
+) -> None:
+    net = shaken(shop.net(with_encoder(SMALL, encoder)))
     own = net.sale_input.own
     assert own is not None
     everything = np.arange(shop.dataset.num_sales)
@@ -187,13 +222,15 @@ def test_five_targets_make_a_sale_known_and_four_do_not(
     assert net.sale_input.known[:4].tolist() == known
 
 
-def test_starting_weights_depend_on_the_seed_alone(shop: Shop) -> None:
+@every_encoder
+def test_starting_weights_depend_on_the_seed_alone(shop: Shop, encoder: Encoder) -> None:
+    spec = with_encoder(SMALL, encoder)
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    one = shop.net(SMALL, seed=3)
+    one = shop.net(spec, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(6)
-    two, other = shop.net(SMALL, seed=3), shop.net(SMALL, seed=4)
+    two, other = shop.net(spec, seed=3), shop.net(spec, seed=4)
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, two.state_dict()[name]), name
     assert not torch.equal(one.table, other.table)
@@ -206,8 +243,9 @@ def test_an_untrained_row_of_the_table_depends_on_its_number_alone(shop: Shop) -
     assert torch.equal(some, more[[0, 2]])
 
 
-def test_every_weight_and_buffer_is_float32(shop: Shop) -> None:
-    state = shop.net(SMALL).state_dict()
+@every_encoder
+def test_every_weight_and_buffer_is_float32(shop: Shop, encoder: Encoder) -> None:
+    state = shop.net(with_encoder(SMALL, encoder)).state_dict()
     assert {value.dtype for value in state.values()} == {torch.float32}
 
 
