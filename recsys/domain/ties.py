@@ -10,13 +10,13 @@ from recsys.domain.arrays import F64, I64
 
 def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Mix 64-bit words so that each output bit depends on all input bits (Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        # from here on in place: x is our own, and large arrays pay for every copy
-        x ^= x >> np.uint64(30)
-        x *= np.uint64(0xBF58476D1CE4E5B9)
-        x ^= x >> np.uint64(27)
-        x *= np.uint64(0x94D049BB133111EB)
+    # an array even if x is one number: numpy warns of overflow in numbers, and arrays wrap around
+    x = np.asarray(np.add(x, np.uint64(0x9E3779B97F4A7C15)))
+    # from here on in place: x is our own, and large arrays pay for every copy
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
     return x
 

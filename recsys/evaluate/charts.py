@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from markupsafe import Markup
 
 from recsys.evaluate.scale import Scale
-from recsys.evaluate.svg import Shape, Tone, block, percent, picture, segment, symbol, tag
+from recsys.evaluate.svg import Shape, Tone, block, joined, percent, picture, segment, symbol, tag
 
 _LEFT, _RIGHT, _TOP = 10.0, 97.0, 34
 _TRACK = 26
@@ -66,9 +65,9 @@ class Axes:
 def line(series: Sequence[Sequence[Point]], axes: Axes, *, about: str) -> Markup:
     """Draw series whose points are joined in their order; `about` is read to the blind."""
     paths = [
-        segment(axes.place(a.x, a.y), axes.place(b.x, b.y), f"path {points[0].tone}")
+        joined([axes.place(point.x, point.y) for point in points], points[0].tone)
         for points in series
-        for a, b in pairwise(points)
+        if points
     ]
     return _plot(paths, [point for points in series for point in points], axes, about=about)
 
@@ -89,8 +88,9 @@ def sparkline(values: Sequence[float], *, about: str) -> Markup:
         (2 + 94 * i / max(len(values) - 1, 1), 23 - 18 * scale.share(value))
         for i, value in enumerate(values)
     ]
-    lines = [segment(a, b, "path ours") for a, b in pairwise(places)]
-    return picture([*lines, *(symbol(end, "dot", "ours") for end in places[-1:])], 28, about)
+    return picture(
+        [joined(places, "ours"), *(symbol(end, "dot", "ours") for end in places[-1:])], 28, about
+    )
 
 
 def track(
@@ -102,16 +102,17 @@ def track(
     """
     body = [tag("use", href=f"#{grid}")]
     for point in points:
-        place, middle = _inset(scale, point.x), _TRACK / 2
+        place = _inset(scale, point.x)
         if bar:
-            zero, css = _inset(scale, 0), f"fill {point.tone}"
-            body.append(block(zero, place, top=6, height=14, tone=css, title=point.title))
+            zero = _inset(scale, 0)
+            body.append(block(zero, place, top=-7, height=14, tone=point.tone, title=point.title))
         if point.x_range:
             low, high = (_inset(scale, end) for end in point.x_range)
-            body.append(segment((low, middle), (high, middle), f"ci {point.tone}"))
+            body.append(segment((low, 0), (high, 0), point.tone))
         if not bar:
-            body.append(symbol((place, middle), point.shape, point.tone, title=point.title))
-    return picture(body, _TRACK, about)
+            body.append(symbol((place, 0), point.shape, point.tone, title=point.title))
+    # seen from its middle line, at which nearly all marks stand
+    return tag("svg", tag("svg", *body, y=_TRACK / 2), role="img", aria_label=about, height=_TRACK)
 
 
 def track_axis(scale: Scale, *, grid: str) -> Markup:
@@ -119,8 +120,8 @@ def track_axis(scale: Scale, *, grid: str) -> Markup:
     lines, texts = [], []
     for tick, text in scale.labels(most=4):
         x = percent(_inset(scale, tick))
-        lines.append(tag("line", x1=x, x2=x, y2=_TRACK, class_="grid"))
-        texts.append(tag("text", text, x=x, y=12, class_="tick mid"))
+        lines.append(tag("line", x1=x, x2=x, y1=-_TRACK / 2, y2=_TRACK / 2, class_="grid"))
+        texts.append(tag("text", text, x=x, y=12, class_="mid"))
     shared = tag("defs", tag("g", *lines, id=grid))
     return picture([shared, *texts], 16, "scale of the marks above")
 
@@ -134,11 +135,11 @@ def stack(parts: Sequence[tuple[Tone, float]], scale: Scale, *, about: str) -> M
         ends[value > 0] = start + value
         left, right = 100 * scale.share(start), 100 * scale.share(start + value)
         if value:
-            body.append(block(left, right, top=1, height=10, tone=f"fill {tone}", title=""))
+            body.append(block(left, right, top=0, height=10, tone=tone, title=""))
     if scale.low < 0:
         zero = percent(100 * scale.share(0))
-        body.append(tag("line", x1=zero, x2=zero, y1=-1, y2=13, class_="zero"))
-    return picture([tag("title", about), *body], 12, about)
+        body.append(tag("line", x1=zero, x2=zero, y1=-2, y2=12, class_="zero"))
+    return picture(body, 10, about, hover=True)
 
 
 def columns(points: Sequence[Point], *, about: str, height: int = 150) -> Markup:
@@ -150,7 +151,7 @@ def columns(points: Sequence[Point], *, about: str, height: int = 150) -> Markup
         top = floor - (floor - 14) * scale.share(tick)
         body += [
             tag("line", x2="100%", y1=top, y2=top, class_="grid"),
-            tag("text", text, x="100%", y=top - 3, class_="tick end"),
+            tag("text", text, x="100%", y=top - 3, class_="end"),
         ]
     for i, point in enumerate(points):
         high = round(max((floor - 14) * scale.share(point.y), 1))
@@ -162,7 +163,7 @@ def columns(points: Sequence[Point], *, about: str, height: int = 150) -> Markup
                 y=floor - high,
                 width=percent(wide * 0.8),
                 height=high,
-                class_=f"fill {point.tone}",
+                class_=point.tone,
             )
         )
         if point.label:
@@ -182,13 +183,21 @@ def cloud(
     body = []
     for tone in dict.fromkeys(point.tone for point in points):
         specks = [axes.place(p.x, p.y) for p in points if p.tone == tone and not p.title]
-        # dots of zero length: ten bytes each, so that many sales stay a small page
-        moves = "".join(f"M{10 * x:.0f} {y:.0f}h0" for x, y in specks)
-        path = tag("path", d=moves, class_=f"speck {tone}")
+        path = tag("path", d=_specks(specks), class_=f"speck {tone}")
         box = f"0 0 1000 {height}"
         body.append(tag("svg", path, viewBox=box, preserveAspectRatio="none"))
     named = [mark for point in points if point.title for mark in _mark(point, axes)]
     return picture([*body, *named, *_labels(labels, axes)], height, about)
+
+
+def _specks(places: Sequence[tuple[float, float]]) -> str:
+    """Return a path of dots of zero length, eight bytes each: many sales stay a small page."""
+    path, before = "", (0, 0)
+    for x, y in sorted((round(10 * x), round(y)) for x, y in places):
+        right, down = x - before[0], y - before[1]
+        path += f"m{right}{'' if down < 0 else ' '}{down}h0"
+        before = (x, y)
+    return path
 
 
 def _inset(scale: Scale, value: float) -> float:
@@ -202,19 +211,19 @@ def _plot(under: Sequence[Markup], points: Sequence[Point], axes: Axes, *, about
         top = axes.place(axes.x.low, tick)[1]
         frame += [
             tag("line", x2="100%", y1=top, y2=top, class_="grid"),
-            tag("text", axes.y_text(tick) if axes.y_text else text, y=top - 3, class_="tick"),
+            tag("text", axes.y_text(tick) if axes.y_text else text, y=top - 3),
         ]
     for tick, text in axes.x.labels(most=6):
         x = percent(axes.place(tick, axes.y.low)[0])
         words = axes.x_text(tick) if axes.x_text else text
-        frame.append(tag("text", words, x=x, y=axes.floor + 15, class_="tick mid"))
+        frame.append(tag("text", words, x=x, y=axes.floor + 15, class_="mid"))
     frame.append(tag("text", axes.x_name, x="100%", y=axes.height - 4, class_="name end"))
     marks = [mark for point in points for mark in _mark(point, axes)]
     return picture([*frame, *under, *marks, *_labels(points, axes)], axes.height, about)
 
 
 def _mark(point: Point, axes: Axes) -> list[Markup]:
-    place, css = axes.place(point.x, point.y), f"ci {point.tone}"
+    place, css = axes.place(point.x, point.y), point.tone
     marks = []
     if point.x_range:
         ends = [axes.place(end, point.y) for end in point.x_range]

@@ -157,7 +157,7 @@ def _point(row: Standing) -> Point:
     return Point(
         x=estimate.value,
         y=0,
-        title=f"{row.label}: {wording.interval(estimate)}, n {wording.count(estimate.n)}",
+        title=f"{row.label}: {wording.interval(estimate)}",
         x_range=(estimate.low, estimate.high),
         tone=tone,
         shape=shape,

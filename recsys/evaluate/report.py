@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -31,7 +32,7 @@ from recsys.evaluate.standings import (
     scorer_label,
     verdict,
 )
-from recsys.evaluate.svg import style
+from recsys.evaluate.svg import shapes, style
 from recsys.evaluate.tiles import tiles
 
 __all__ = [
@@ -57,15 +58,26 @@ _REACH_ROWS = 150
 def render(material: Material) -> str:
     """Return the report as one HTML page that loads nothing and needs no script."""
     template = _templates().get_template("report.html.j2")
-    return template.render(
+    page = template.render(
         m=material,
         style=style() + _own_style(),
+        shapes=shapes(),
         tiles=tiles(material),
         **_comparing(material),
         **_charting(material),
         **_reaching(material),
         **_closing(material),
     )
+    return _compact(page)
+
+
+def _compact(page: str) -> str:
+    """Leave out what HTML lets a page leave out: ends of cells and rows, quotes of plain values.
+
+    Quotes of a text are escaped, so that `="` stands in tags alone.
+    """
+    page = re.sub(r"</(?:td|th|tr|thead|tbody|tfoot|li)>", "", page)
+    return re.sub(r'="([\w.%#-]+)"(/?)(?=[ />])', lambda at: f"={at[1]}{' /' * bool(at[2])}", page)
 
 
 def write(material: Material, folder: Path) -> None:

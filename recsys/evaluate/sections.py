@@ -128,9 +128,8 @@ def skyline(reach: Reach, order: Sequence[int]) -> Markup:
         Point(
             x=0,
             y=float(reach.shown[row]),
-            title=f"{reach.titles[row]} ({reach.brands[row]}): "
-            f"{wording.count(int(reach.shown[row]))} members",
-            label=f"{reach.titles[row]}: picked by an editor" if reach.curated[row] else "",
+            title=f"{reach.titles[row]}: {wording.count(int(reach.shown[row]))} members",
+            label="picked by an editor" if reach.curated[row] else "",
             tone="new" if reach.new[row] else "base",
         )
         for row in order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,11 @@ _SHAPES: dict[Shape, str] = {
     "square": "M-4-4H4V4H-4z",
     "star": "M0-8.5 2-2.8 8.1-2.6 3.3 1.1 5 6.9 0 3.5-5 6.9-3.3 1.1-8.1-2.6-2-2.8z",
 }
+_FROM_ZERO = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy"}
+"""Coordinates that are 0 unless they are written."""
+_USUAL = ("class_", "base")
+"""The colour of what has none, in charts.css."""
+_OUT_OF_SIGHT = "position:absolute"
 
 
 @cache
@@ -27,11 +33,20 @@ def style() -> Markup:
     return Markup(text)  # ruff: ignore[unsafe-markup-use] - our own file, no value of a person in it
 
 
+def shapes() -> Markup:
+    """Return the forms that marks are drawn from; a page that shows charts holds them once."""
+    forms = (tag("path", id=name, d=form) for name, form in _SHAPES.items())
+    return tag(
+        "svg", tag("defs", *forms), width=0, height=0, style=_OUT_OF_SIGHT, aria_hidden="true"
+    )
+
+
 def tag(name: str, *body: str, **attributes: str | float) -> Markup:
     """Return one element; what is not Markup is escaped. `class_` stands for class."""
     written = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _short(value))
         for key, value in attributes.items()
+        if (key not in _FROM_ZERO or value not in {0, "0%"}) and (key, value) != _USUAL
     )
     if not body:
         return Markup("<{0}{1}/>").format(name, written)
@@ -39,30 +54,41 @@ def tag(name: str, *body: str, **attributes: str | float) -> Markup:
 
 
 def percent(value: float) -> str:
-    """Write a coordinate across."""
-    return f"{value:.4g}%"
+    """Write a coordinate across: a thousandth of the width is less than a pixel of most pages."""
+    return f"{value:.3g}%"
 
 
-def picture(body: Sequence[str], height: int, about: str) -> Markup:
-    """Return an SVG that fills its column; `about` is read to those who cannot see it."""
-    return tag("svg", *body, class_="chart", role="img", aria_label=about, height=height)
+def picture(body: Sequence[str], height: int, about: str, *, hover: bool = False) -> Markup:
+    """Return an SVG that fills its column; `about` is read to those who cannot see it.
+
+    hover: it is shown under the mouse as well.
+    """
+    if hover:
+        return tag("svg", tag("title", about), *body, role="img", height=height)
+    return tag("svg", *body, role="img", aria_label=about, height=height)
 
 
-def segment(start: tuple[float, float], end: tuple[float, float], css: str) -> Markup:
+def segment(start: tuple[float, float], end: tuple[float, float], css: str = "") -> Markup:
     """Return a line between two places (percent, pixels)."""
     (x1, y1), (x2, y2) = start, end
-    return tag("line", x1=percent(x1), y1=y1, x2=percent(x2), y2=y2, class_=css)
+    ends: dict[str, str | float] = {"x1": percent(x1), "y1": y1, "x2": percent(x2), "y2": y2}
+    return tag("line", **ends, class_=css) if css else tag("line", **ends)
+
+
+def joined(places: Sequence[tuple[float, float]], tone: str) -> Markup:
+    """Return lines from each place (percent, pixels) to the next."""
+    return tag("g", *starmap(segment, pairwise(places)), class_=f"path {tone}")
 
 
 def symbol(place: tuple[float, float], shape: Shape, tone: str, *, title: str = "") -> Markup:
     """Return a mark that keeps its size at any width, with its text on hover."""
     body = [tag("title", title)] if title else []
-    css = f"mark {shape} {tone}"
+    across, down = percent(place[0]), place[1]
     if shape in {"dot", "ring"}:
-        return tag("circle", *body, cx=percent(place[0]), cy=place[1], r=4, class_=css)
-    # a nested picture keeps its size while its place is a share of the width
-    form = tag("path", d=_SHAPES[shape])
-    return tag("svg", *body, form, x=percent(place[0]), y=place[1], class_=css)
+        css = f"ring {tone}".removesuffix(" base") if shape == "ring" else tone
+        return tag("circle", *body, cx=across, cy=down, class_=css)
+    # a form that is used keeps its size while its place is a share of the width
+    return tag("use", *body, href=f"#{shape}", x=across, y=down, class_=tone)
 
 
 def block(start: float, end: float, *, top: float, height: int, tone: str, title: str) -> Markup:
@@ -73,4 +99,4 @@ def block(start: float, end: float, *, top: float, height: int, tone: str, title
 
 
 def _short(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+    return value if isinstance(value, str) else f"{round(value, 1):g}"

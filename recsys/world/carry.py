@@ -87,9 +87,17 @@ def _show(state: State, lived: Block) -> tuple[I32, U8]:
     seen = lived.shown_looks > 0
     member = lived.shown_member[seen]
     now = np.where(lived.shown_answered[seen], NONE, lived.shown_sale[seen]).astype(np.int32)
-    again = (now[:, :, None] == state.shown[member][:, None, :]) & (now >= 0)[:, :, None]
-    before = (again * state.shown_times[member][:, None, :]).sum(axis=2)
-    shown, times = state.shown.copy(), state.shown_times.copy()
+    # places first: arrays over members are long and compared as a whole
+    sale, last, last_times = (
+        np.ascontiguousarray(of.T)
+        for of in (now, state.shown.take(member, axis=0), state.shown_times.take(member, axis=0))
+    )
+    times = np.zeros(sale.shape, dtype=np.int16)
+    for other, often in zip(last, last_times, strict=True):
+        times += (sale == other) * often
+    times[sale == NONE] = 0
+    times += lived.shown_looks[seen]
+    shown, shown_times = state.shown.copy(), state.shown_times.copy()
     shown[member] = now
-    times[member] = np.minimum(before + lived.shown_looks[seen][:, None], 200)
-    return shown, times
+    shown_times[member] = np.minimum(times, 200).T
+    return shown, shown_times

@@ -9,14 +9,14 @@ import numpy as np
 
 from recsys.world.behave import live
 from recsys.world.carry import carry
-from recsys.world.lived import MINUTE, Block, Pairs
+from recsys.world.lived import MINUTE, Block, Pairs, joined
 from recsys.world.log import Log, Settled, make_log
 from recsys.world.policy import Policy
 from recsys.world.retailer import World, offer, open_sales
 from recsys.world.state import NEVER, State
 
-BLOCK = 4_096
-"""Members of one block: their cells fit the second cache."""
+BLOCK = 32_768
+"""Members of one block; `behave.TILE` bounds how many of their cells are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,9 @@ def settle(world: World, state: State, pairs: Pairs) -> Settled:
 
 def _merge_blocks(blocks: Sequence[Block]) -> Block:
     """Join blocks that stand in ascending order of members."""
-    pairs = Pairs(**{
-        field.name: np.concatenate([getattr(block.pairs, field.name) for block in blocks])
-        for field in fields(Pairs)
-    })
+    if len(blocks) == 1:
+        return blocks[0]
+    pairs = joined([block.pairs for block in blocks])
     arrays = {
         field.name: np.concatenate([getattr(block, field.name) for block in blocks])
         for field in fields(Block)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.domain.arrays import F32, F64
+from recsys.domain.arrays import F32, F64, I64, Bool
 from recsys.domain.ties import keyed, splitmix64
 
 U64 = NDArray[np.uint64]
@@ -53,18 +53,27 @@ class Luck(IntEnum):
 
 def unit(words: U64) -> F32:
     """Turn words into numbers in [0, 1) by their upper 24 bits."""
-    return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+    # by way of int32: processors turn that into float32 many at a time, uint64 one by one
+    numbers = (words >> np.uint64(40)).astype(np.int32).astype(np.float32)
+    numbers *= np.float32(2.0**-24)
+    return numbers
 
 
 @lru_cache(maxsize=4_096)
-def _salts(purpose: tuple[int, ...], width: int | None = None) -> U64:
-    """Hash a purpose once for all blocks of a day, U64[] or U64[width], not to be written to."""
-    return keyed(*purpose) if width is None else keyed(*purpose, np.arange(width))
+def salt(*purpose: int) -> U64:
+    """Hash a purpose once for all blocks of a day, U64[], not to be written to."""
+    return keyed(*purpose)
+
+
+@lru_cache(maxsize=4_096)
+def _salts(purpose: tuple[int, ...], width: int) -> U64:
+    """Hash the purposes of a row of draws likewise, U64[width]."""
+    return keyed(*purpose, np.arange(width))
 
 
 def draw(keys: U64, *purpose: int) -> F32:
     """Draw one number in [0, 1) for each key and this purpose, F32 of the keys' shape."""
-    return unit(splitmix64(keys ^ _salts(purpose)))
+    return unit(splitmix64(keys ^ salt(*purpose)))
 
 
 def draws(keys: U64, width: int, *purpose: int) -> F32:
@@ -80,8 +89,8 @@ def normals(keys: U64, width: int, *purpose: int) -> F32:
     return numbers
 
 
-def cells(rows: U32, columns: U32) -> F32:
-    """Draw a number in [0, 1) for each cell of rows x columns, F32[n, s].
+def cells(rows: U32, columns: U32) -> U32:
+    """Draw 24 bits for each cell of rows x columns, U32[n, s].
 
     The mixer is lowbias32 of Wellons (Prospecting for hash functions, 2018).
     """
@@ -92,21 +101,33 @@ def cells(rows: U32, columns: U32) -> F32:
     x *= np.uint32(0x846CA68B)
     x ^= x >> np.uint32(16)
     x >>= np.uint32(8)
-    numbers = x.astype(np.float32)
-    numbers *= np.float32(2.0**-24)
-    return numbers
+    return x
+
+
+def places(mask: Bool) -> tuple[I64, I64]:
+    """Return row and column of each true cell of Bool[n, s], in order of (row, column)."""
+    # numpy finds them in one dimension many times faster than in two
+    flat = mask.ravel().nonzero()[0]
+    row = flat // max(1, mask.shape[1])
+    return row, flat - row * mask.shape[1]
 
 
 def on_grid(numbers: F32) -> F32:
     """Round to multiples of 1 / GRID within [-4, 4]."""
-    rounded = np.clip(np.round(numbers * GRID), -4 * GRID, 4 * GRID).astype(np.float32)
-    return rounded / np.float32(GRID)
+    scaled = np.rint(numbers * GRID)
+    scaled.clip(-4 * GRID, 4 * GRID, out=scaled)
+    scaled *= 1 / GRID
+    return scaled.astype(np.float32, copy=False)
 
 
 def pick(cumulative: F64, rows: np.ndarray, numbers: F32) -> NDArray[np.int64]:
     """Draw a column of each given row of cumulative shares F32[r, c] by numbers in [0, 1)."""
     last = cumulative.shape[1] - 1
     flat = (cumulative + np.arange(len(cumulative))[:, None]).ravel()
-    flat_at = np.searchsorted(flat, rows + numbers.astype(np.float64), side="right")
-    picked: NDArray[np.int64] = np.clip(flat_at - rows * (last + 1), 0, last).astype(np.int64)
+    # row by row: a search among the shares of one row stays in the first cache
+    by_row = np.argsort(rows.astype(np.uint16), kind="stable")
+    flat_at = np.empty(len(rows), dtype=np.int64)
+    wanted = rows + numbers.astype(np.float64)
+    flat_at[by_row] = np.searchsorted(flat, wanted.take(by_row), side="right")
+    picked: NDArray[np.int64] = np.clip(flat_at - rows * (last + 1), 0, last)
     return picked

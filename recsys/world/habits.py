@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.domain.arrays import F32, F64, I64, Bool
-from recsys.domain.ties import keyed, splitmix64
+from recsys.domain.ties import splitmix64
 from recsys.world.clock import is_payday, weekday
-from recsys.world.draws import U64, Luck, draw, unit
+from recsys.world.draws import U64, Luck, draw, salt, unit
 from recsys.world.lived import MINUTE
 from recsys.world.retailer import Offer, World
 from recsys.world.state import NEVER, State
@@ -85,9 +85,9 @@ class Mails:
     proxied: Bool
     """By a privacy proxy."""
     opened_at: I64
-    """When the member would open it."""
+    """When the member opened it; 0 where it was not."""
     proxied_at: I64
-    """When the proxy would."""
+    """When the proxy did; 0 where it did not."""
 
     @property
     def first_at(self) -> I64:
@@ -108,7 +108,7 @@ def visits(today: Today) -> Visits:
 def visit(today: Today, member: I64, number: I64) -> tuple[I64, Bool]:
     """Return instant and device of given visits: the same visit, the same luck."""
     day = today.offer.day
-    words = splitmix64(today.key[member] ^ keyed(Luck.VISIT_TIME, day) ^ number.astype(np.uint64))
+    words = splitmix64(today.key[member] ^ salt(Luck.VISIT_TIME, day) ^ number.astype(np.uint64))
     at = today.instants(_quantile(VISIT_HOURS[weekday(day) > 4], unit(words)))
     luck = ((words >> np.uint64(8)) & np.uint64(0xFFFF)).astype(np.float32) / 65_536
     return at, luck < today.world.members.phone[today.rows[member]]
@@ -139,13 +139,20 @@ def mails(today: Today) -> Mails:
     sent = today.state.subscribed[rows] & (members.mailed_daily[rows] | turn)
     gone_off = np.float32(0.04) * today.state.tired[rows]
     opens = chance(members.openness[rows] - gone_off + np.float32(0.1) * (weekday(day) < 5))
-    soon = (draw(today.key, Luck.PROXY, 1, day) * 20 * MINUTE).astype(np.int64)
+    opened = sent & (draw(today.key, Luck.OPEN, 0, day) < opens)
+    proxied = np.flatnonzero(sent & members.proxy[rows])
+    proxied = proxied[draw(today.key[proxied], Luck.PROXY, 0, day) < PROXY_OPENS]
+    luck = draw(today.key[opened], Luck.OPEN, 1, day)
+    soon = (draw(today.key[proxied], Luck.PROXY, 1, day) * 20 * MINUTE).astype(np.int64)
+    opened_at, proxied_at = np.zeros((2, len(rows)), dtype=np.int64)
+    opened_at[opened] = today.instants(_quantile(_OPEN_HOURS, luck))
+    proxied_at[proxied] = today.offer.at + soon
     return Mails(
         sent=sent,
-        opened=sent & (draw(today.key, Luck.OPEN, 0, day) < opens),
-        proxied=sent & members.proxy[rows] & (draw(today.key, Luck.PROXY, 0, day) < PROXY_OPENS),
-        opened_at=today.instants(_quantile(_OPEN_HOURS, draw(today.key, Luck.OPEN, 1, day))),
-        proxied_at=today.offer.at + soon,
+        opened=opened,
+        proxied=proxied_at > 0,
+        opened_at=opened_at,
+        proxied_at=proxied_at,
     )
 
 

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from recsys.domain.arrays import F32, I64, U8, Bool
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 MINUTE = 60_000_000
 """Microseconds in a minute."""
+Columns = TypeVar("Columns", bound="DataclassInstance")
+"""A dataclass of arrays."""
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Join parts, one or more, array by array."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    names = [field.name for field in fields(first)]
+    return type(first)(**{
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
+    })
+
+
+def taken(columns: Columns, rows: np.ndarray) -> Columns:
+    """Take rows of all arrays."""
+    names = [field.name for field in fields(columns)]
+    return type(columns)(**{name: getattr(columns, name)[rows] for name in names})
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from recsys.domain.arrays import F32, I16, I32, I64, NONE, U8, Bool
 from recsys.domain.events import Channel, Kind
-from recsys.world.lived import MINUTE, Block
+from recsys.world.draws import places
+from recsys.world.lived import MINUTE, Block, joined
 from recsys.world.retailer import World
 from recsys.world.state import NEVER, SLOTS
 
@@ -47,8 +48,7 @@ class Log:
 
 def join(logs: Sequence[Log]) -> Log:
     """Join the logs of several days."""
-    names = [field.name for field in fields(Log)]
-    return Log(**{name: np.concatenate([getattr(log, name) for log in logs]) for name in names})
+    return joined(logs)
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,14 @@ def _with_sale(block: Block, settled: Settled) -> list[_Rows]:
     device = _device(pairs.phone)
     mail = np.full(len(pairs.sale), Channel.MAIL, dtype=np.uint8)
     flags = np.where(pairs.new, FLAG_NEW, 0).astype(np.uint8)
-    everyone = np.ones(len(pairs.sale), dtype=np.bool_)
     return [
         _Rows(pairs.member[of], pairs.sale[of], at[of], kind, channel[of], flags[of])
         for of, at, kind, channel in (
-            (pairs.clicked, pairs.at - MINUTE // 20, Kind.MAIL_CLICK, mail),
-            (everyone, pairs.at, Kind.VIEW, device),
-            (settled.waits, pairs.at + MINUTE // 2, Kind.WAIT_LIST, device),
-            (settled.carted, pairs.cart_at, Kind.CART, device),
-            (settled.bought, pairs.buy_at, Kind.PURCHASE, pairs.channel),
+            (np.flatnonzero(pairs.clicked), pairs.at - MINUTE // 20, Kind.MAIL_CLICK, mail),
+            (slice(None), pairs.at, Kind.VIEW, device),
+            (np.flatnonzero(settled.waits), pairs.at + MINUTE // 2, Kind.WAIT_LIST, device),
+            (np.flatnonzero(settled.carted), pairs.cart_at, Kind.CART, device),
+            (np.flatnonzero(settled.bought), pairs.buy_at, Kind.PURCHASE, pairs.channel),
         )
     ]
 
@@ -147,27 +146,19 @@ def _device(phone: Bool) -> U8:
 
 def _shown(block: Block, *, day: int) -> dict[str, np.ndarray]:
     """Return the columns of the places shown: one row a place, in mails and at first visits."""
-    parts = [
-        (np.flatnonzero(at != NEVER), at, channel)
-        for at, channel in (
-            (block.shown_mail_at, Channel.MAIL),
-            (block.shown_page_at, Channel.WEB),
-        )
-    ]
-    slate = np.concatenate([rows for rows, _, _ in parts])
-    by_member = np.argsort(block.shown_member[slate], kind="stable")
-    slate = slate[by_member]
-    at = np.concatenate([when[rows] for rows, when, _ in parts])[by_member]
-    channel = np.concatenate([np.full(len(rows), where) for rows, _, where in parts])[by_member]
-    sale = block.shown_sale[slate]
-    kept = sale.ravel() != NONE
-    columns = {
+    shown_at = np.stack([block.shown_mail_at, block.shown_page_at], axis=1)
+    slate, way = places(shown_at != NEVER)
+    at = shown_at[slate, way]
+    channel = np.array([Channel.MAIL, Channel.WEB], dtype=np.uint8)[way]
+    sale = block.shown_sale.take(slate, axis=0)
+    columns: dict[str, np.ndarray] = {
         "shown_member": np.repeat(block.shown_member[slate].astype(np.int32), SLOTS),
         "shown_sale": sale.ravel().astype(np.int32),
         "shown_at": np.repeat(at, SLOTS),
         "shown_day": np.full(sale.size, day, dtype=np.int16),
         "shown_slot": np.tile(np.arange(SLOTS, dtype=np.int16), len(slate)),
-        "shown_channel": np.repeat(channel.astype(np.uint8), SLOTS),
-        "shown_propensity": block.shown_propensity[slate].ravel(),
+        "shown_channel": np.repeat(channel, SLOTS),
+        "shown_propensity": block.shown_propensity.take(slate, axis=0).ravel(),
     }
-    return {name: column[kept] for name, column in columns.items()}
+    kept = sale.ravel() != NONE
+    return columns if kept.all() else {name: of[kept] for name, of in columns.items()}

@@ -10,7 +10,7 @@ from recsys.domain.arrays import F32, I32, I64, U8, Bool
 from recsys.domain.events import HOUR
 from recsys.domain.ties import keyed, splitmix64
 from recsys.world.brands import NUM_CLUSTERS, STYLE_DIMS, cluster_shares
-from recsys.world.draws import U64, Luck, draw, draws, normals, on_grid
+from recsys.world.draws import U64, Luck, draw, draws, normals
 from recsys.world.spec import FlashSales
 
 TASTES = 3
@@ -80,12 +80,15 @@ class Members:
         phase = (key % np.uint64(NEED_DAYS)).astype(np.int64)
         period = ((day + NEED_DAYS + phase) // NEED_DAYS).astype(np.uint64)
         luck = draws(key ^ splitmix64(period), self.need.shape[1], Luck.NEED)
-        return luck < self.need[rows]
+        needed: Bool = luck < self.need.take(rows, axis=0)
+        return needed
 
-    def points(self, rows: I64, centres: F32, *, day: int) -> F32:
-        """Return the points of style that each member likes, F32[m, 3, 16] on the grid."""
-        own = self.offset[rows] + self.drift[rows] * np.float32(day / 30)
-        return on_grid(centres[self.cluster[rows]] + own[:, None])
+    def own(self, rows: I64, *, day: int) -> F32:
+        """Return where members stand from the centres of their tastes, F32[m, 16]."""
+        moved: F32 = self.drift.take(rows, axis=0)
+        moved *= np.float32(day / 30)
+        moved += self.offset.take(rows, axis=0)
+        return moved
 
 
 def make_members(spec: FlashSales, *, days: int) -> Members:
@@ -110,7 +113,7 @@ def make_members(spec: FlashSales, *, days: int) -> Members:
         referrer=referrer,
         cluster=cluster,
         weight=weight,
-        offset=(0.6 * normals(key[like], STYLE_DIMS, Luck.OFFSET) + 0.8 * own) * np.float32(0.3),
+        offset=(0.6 * own[like] + 0.8 * own) * np.float32(0.3),
         drift=normals(key, STYLE_DIMS, Luck.DRIFT) * np.float32(0.08),
         need=_needs(woman, parent, traits[:, 2]),
         level=(0.8 * traits[:, 3]).astype(np.float32),

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from recsys.domain.arrays import F32, F64, I64, NONE
-from recsys.world.draws import Luck, draws, normals, on_grid
+from recsys.world.draws import Luck, draw, normals, on_grid
 from recsys.world.retailer import Offer, World
 from recsys.world.state import SLOTS, State
 
@@ -96,27 +96,33 @@ def _mixed(order: I64, noon: Noon, *, chance_share: float = CHANCE_SHARE) -> Cho
     count, size = len(noon.rows), len(noon.offer)
     slots = min(SLOTS, size)
     key = noon.world.members.key[noon.rows]
-    by_chance = draws(key, slots, Luck.SLATE, 0, noon.offer.day) < chance_share
-    numbers = draws(key, slots, Luck.SLATE, 1, noon.offer.day)
+    day = noon.offer.day
     ranks = np.full((count, slots), size, dtype=np.int64)
     propensity = np.zeros((count, SLOTS), dtype=np.float32)
     taken = np.zeros(count, dtype=np.uint8)
     for slot in range(slots):
-        best = _LOWEST_FREE[taken]
-        rank = best.copy()
-        lucky = np.flatnonzero(by_chance[:, slot])
-        rank[lucky] = _any_left(ranks[lucky, :slot], numbers[lucky, slot], size=size)
+        rank = _LOWEST_FREE.take(taken)
+        lucky = np.flatnonzero(draw(key, Luck.SLATE, 0, day, slot) < chance_share)
+        numbers = draw(key[lucky], Luck.SLATE, 1, day, slot)
+        drawn = _any_left(ranks[lucky, :slot], numbers, size=size)
+        other = drawn != rank[lucky]
+        rank[lucky] = drawn
         ranks[:, slot] = rank
-        taken |= np.where(rank < 8, 1 << np.minimum(rank, 7), 0).astype(np.uint8)
-        certain = np.where(rank == best, 1 - chance_share, 0)
-        propensity[:, slot] = certain + chance_share / (size - slot)
+        taken |= _BIT.take(np.minimum(rank, 8))
+        propensity[:, slot] = 1 - chance_share + chance_share / (size - slot)
+        propensity[lucky[other], slot] = chance_share / (size - slot)
     columns = np.full((count, SLOTS), NONE, dtype=np.int64)
-    columns[:, :slots] = order[ranks] if order.ndim == 1 else np.take_along_axis(order, ranks, 1)
+    if order.ndim == 1:
+        columns[:, :slots] = order.take(ranks)
+    else:
+        columns[:, :slots] = np.take_along_axis(order, ranks, 1)
     return Chosen(columns=columns, propensity=propensity)
 
 
 _LOWEST_FREE: I64 = np.array([(~bits & (bits + 1)).bit_length() - 1 for bits in range(256)])
 """Lowest bit that is not set; slates are shorter than eight places."""
+_BIT = np.array([1 << rank for rank in range(8)] + [0], dtype=np.uint8)
+"""The bit of each rank below eight, none for all others."""
 
 
 def _any_left(taken: I64, numbers: F32, *, size: int) -> I64:

@@ -81,6 +81,8 @@ class Offer:
     """F32[len(TRAITS), s]: a member's traits times this is all that is bilinear."""
     column_of_brand: I16
     """Column of each brand's open sale, or NONE, I16[b + 1], the last for no brand."""
+    column_of_sale: I16
+    """Column of each sale, or NONE where it is not on offer, I16[sales + 1], the last for NONE."""
     closes_in: I64
     """Microseconds from `at` to closing, I64[s]."""
     luck: U32
@@ -90,12 +92,9 @@ class Offer:
         """Count the sales."""
         return len(self.rows)
 
-    def columns(self, sales: np.ndarray) -> I64:
+    def columns(self, sales: np.ndarray) -> I16:
         """Return the column of each sale row, NONE where it is not on offer."""
-        if not len(self.rows):
-            return np.full(sales.shape, NONE, dtype=np.int64)
-        at = np.searchsorted(self.rows, sales).clip(max=len(self.rows) - 1)
-        return np.where(self.rows[at] == sales, at, NONE)
+        return self.column_of_sale.take(sales)
 
 
 def offer(world: World, rows: I64, *, at: int, visible: bool = False) -> Offer:
@@ -106,6 +105,8 @@ def offer(world: World, rows: I64, *, at: int, visible: bool = False) -> Offer:
     brand = sales.brand[rows]
     column = np.full(len(world.brands) + 1, NONE, dtype=np.int16)
     column[brand] = np.arange(len(rows))
+    column_of_sale = np.full(len(sales) + 1, NONE, dtype=np.int16)
+    column_of_sale[rows] = np.arange(len(rows))
     return Offer(
         at=at,
         day=world.day_of(at),
@@ -115,6 +116,7 @@ def offer(world: World, rows: I64, *, at: int, visible: bool = False) -> Offer:
         ),
         terms=_terms(world, rows, at=at, visible=visible),
         column_of_brand=column,
+        column_of_sale=column_of_sale,
         closes_in=sales.closes_at[rows] - at,
         luck=(sales.key[rows] >> np.uint64(32)).astype(np.uint32),
     )

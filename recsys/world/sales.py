@@ -95,9 +95,9 @@ def _launches(spec: FlashSales, brands: Brands, *, days: int) -> tuple[I64, I32]
     """Draw the brands of each day's sales by fame, none twice within `REST_DAYS`."""
     last = np.full(len(brands), -1_000, dtype=np.int64)
     found: list[I64] = []
-    for day in range(-1, days):
-        keys = keyed(spec.seed, Luck.SALE, 7, day + 1, np.arange(len(brands)))
-        chance = draw(keys, Luck.SALE, 8).astype(np.float64)
+    all_keys = keyed(spec.seed, Luck.SALE, 7, np.arange(days + 1)[:, None], np.arange(len(brands)))
+    chances = draw(all_keys, Luck.SALE, 8).astype(np.float64)
+    for day, keys, chance in zip(range(-1, days), all_keys, chances, strict=True):
         size = spec.sales_a_day * (1.5 if weekday(day) == BIG_DAY else 0.92)
         size = max(2, round(size * (0.9 + 0.2 * chance[0])))
         free = (brands.enters_day <= day) & (day < brands.leaves_day) & (last + REST_DAYS <= day)

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.domain.arrays import F32, F64, I16, I32, I64, NONE, U8, Bool
 from recsys.world.brands import Brands
-from recsys.world.draws import U64, Luck, draws, normals, on_grid, pick
+from recsys.world.draws import U64, Luck, draw, normals, on_grid, pick, places
 from recsys.world.members import Members
 from recsys.world.sales import Sales
 
@@ -106,18 +106,21 @@ def liking(keys: U64, brands: Brands, rows: np.ndarray) -> F32:
 def _known_before(brands: Brands, members: Members) -> I16:
     """Draw the brands members know from before the start, I16[n, KNOWN]: more with the years."""
     count = len(members)
-    luck = draws(members.key, 1, Luck.KNOWN)[:, 0]
+    luck = draw(members.key, Luck.KNOWN, 0)
     years = np.maximum(0, -1 - members.joined_day) / 365
     share = np.clip((1 - np.exp(-1.2 * years)) * (0.9 + 0.1 * luck), 0, 1)
     how_many = np.floor(KNOWN * np.where(members.awake, share, share / 3))
-    row, slot = np.nonzero(np.arange(KNOWN) < how_many[:, None])
-    numbers = draws(members.key[row] ^ slot.astype(np.uint64), 3, Luck.KNOWN, 1)
+    row, slot = places(np.arange(KNOWN) < how_many[:, None])
+    key = members.key.take(row) ^ slot.astype(np.uint64)
+    by_need, by_taste, by_brand = (draw(key, Luck.KNOWN, 1, number) for number in range(3))
     wants = np.cumsum(members.need, axis=1)
-    wanted = (numbers[:, 0] * wants[row, -1])[:, None] >= wants[row]
-    department = wanted.sum(axis=1).clip(max=wants.shape[1] - 1)
-    tastes = (members.weight[row] > 0).sum(axis=1)
-    cluster = members.cluster[row, np.floor(numbers[:, 1] * tastes).astype(np.int64)]
+    wanted = by_need * wants[:, -1].take(row)
+    department = np.zeros(len(row), dtype=np.int64)
+    for below in wants[:, :-1].T:
+        department += wanted >= below.take(row)
+    tastes = (members.weight > 0).sum(axis=1).take(row)
+    cluster = members.cluster[row, np.floor(by_taste * tastes).astype(np.int64)]
     known = np.full((count, KNOWN), NONE, dtype=np.int16)
     rows = department * (len(brands.familiar) // wants.shape[1]) + cluster
-    known[row, slot] = pick(brands.familiar, rows, numbers[:, 2])
+    known[row, slot] = pick(brands.familiar, rows, by_brand)
     return known

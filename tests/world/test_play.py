@@ -8,7 +8,17 @@ import pytest
 
 from recsys.domain.arrays import NONE
 from recsys.domain.events import Channel, Kind
-from recsys.world import FlashSales, Noon, Played, State, make_world, play, respond, simulate
+from recsys.world import (
+    FlashSales,
+    Noon,
+    Played,
+    State,
+    behave,
+    make_world,
+    play,
+    respond,
+    simulate,
+)
 from recsys.world.log import Log
 from recsys.world.policy import Chosen, logging_policy
 from recsys.world.retailer import open_sales
@@ -36,6 +46,14 @@ def test_a_world_has_equal_bits_in_any_blocks_and_order(policy: str) -> None:
     same(whole.log, parts.log)
     same(whole.state, parts.state)
     assert whole.totals == parts.totals
+
+
+def test_how_many_cells_are_held_at_a_time_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = play(SPEC)
+    monkeypatch.setattr(behave, "TILE", 31)
+    same(play(SPEC).log, whole.log)
 
 
 def test_another_seed_is_another_world() -> None:
