@@ -78,7 +78,7 @@ def _comparing(dataset: Dataset, fit_until: int, spec: Evaluate) -> dict[str, Ca
     history, made = dataset.history, list[Common]()
 
     def common() -> Common:
-        # item_knn and ease share one Gram matrix; whoever comes first pays for it
+        """Return the Gram matrix that item_knn and ease share; whoever comes first pays for it."""
         if not made:
             made.append(
                 Common.of(history, dataset.num_sales, until=fit_until, most=spec.ease_sales)
@@ -86,6 +86,7 @@ def _comparing(dataset: Dataset, fit_until: int, spec: Evaluate) -> dict[str, Ca
         return made[0]
 
     def item_knn() -> Scorer:
+        """Keep the nearest neighbours of each sale."""
         cosine = common().cosine(neighbours=spec.knn_neighbours, shrink=spec.knn_shrink)
         return Together(history, common().place, cosine)
 
