@@ -39,7 +39,7 @@ def test_slices_mark_where_a_baseline_wins() -> None:
 
 def test_baselines_that_know_nothing_of_a_sale_without_a_past_are_named_with_the_reason() -> None:
     judged = report()
-    blind = {name: judged.scorers["random"] for name in ("popular", "ease", "category_popular")}
+    blind = dict.fromkeys(("popular", "ease", "category_popular"), judged.scorers["random"])
     mixed = Report(scorers={**judged.scorers, **blind}, headline=judged.headline)
     words = comparisons.without_past(mixed)
     assert words.startswith("No better than random here: popular so far, EASE. ")
