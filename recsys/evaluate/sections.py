@@ -66,8 +66,8 @@ def price(dial: Sequence[DialPoint], now: float) -> Markup:
         y=(y := _spread([at.value_kept for at in dial])),
         x_name="places to brands new to the member",
         y_name="expected value kept",
-        x_text=_percents(x),
-        y_text=_percents(y),
+        x_text=_percents(x, most=6),
+        y_text=_percents(y, most=5),
         height=260,
     )
     return charts.line([spots], axes, about=_dial_words(dial))
@@ -239,9 +239,9 @@ def _spread(estimates: Sequence[Estimate]) -> Scale:
     return _padded([end for one in estimates for end in (one.low, one.high)])
 
 
-def _percents(scale: Scale) -> Callable[[float], str]:
+def _percents(scale: Scale, *, most: int) -> Callable[[float], str]:
     """Return how to write ticks as percent in the digits that all of them need."""
-    ticks = [100 * tick for tick in scale.ticks()]
+    ticks = [100 * tick for tick in scale.ticks(most)]
     digits = next((d for d in range(4) if all(math.isclose(t, round(t, d)) for t in ticks)), 4)
     return lambda value: wording.percent(value, digits)
 
