@@ -125,7 +125,7 @@ def learn(
     )
     learned = rank(task, spec, checkpoint)
     for note in learned.ranker.value_model.notes:
-        tell(note)
+        tell(f"  value    {note.removeprefix('value: ')}")
     return learned
 
 
