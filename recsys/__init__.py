@@ -30,7 +30,11 @@ class _Front(ModuleType):
     @property
     def evaluate(self) -> Any:
         """Judge what was learned (recsys.runs.notebook)."""
-        return __getattr__("evaluate")
+        judge = __getattr__("evaluate")
+        # `import recsys.evaluate.metrics as m` looks for metrics here, on the function
+        package = vars(sys.modules["recsys.evaluate"])
+        vars(judge).update({k: part for k, part in package.items() if isinstance(part, ModuleType)})
+        return judge
 
     @evaluate.setter
     def evaluate(self, package: ModuleType) -> None:

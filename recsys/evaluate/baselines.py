@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 
 from recsys.data.popularity import Popularity
+from recsys.data.spectrum import Engaged
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY, HOUR
 from recsys.domain.requests import Requests
@@ -15,6 +17,7 @@ from recsys.evaluate.content import content
 from recsys.evaluate.counts import BrandAffinity, Newest, OwnCounts, Popular, Random
 from recsys.evaluate.neighbours import Common, ContentKnn, Together
 from recsys.evaluate.scorer import Baseline, Scorer
+from recsys.evaluate.smooth import Smooth
 from recsys.evaluate.spec import Evaluate
 
 QUICK_US = 3 * HOUR
@@ -25,13 +28,13 @@ LAST_HOURS = (1, 3, 24)
 def baselines(
     dataset: Dataset, towers: Requests, fit_until: int, *, spec: Evaluate
 ) -> dict[str, Baseline]:
-    """Fit the baselines that `spec` asks for, on engagements before `fit_until` (UTC us).
+    """Fit the baselines that `spec` asks for on the towers' block, whose requests are `towers`.
 
-    `towers` are the requests of the towers' block. Where outcomes come within three hours,
-    popular_1h, popular_3h and popular_24h are added. logistic and boosted come from
-    learned.learned_baselines.
+    Content is described by what was known before `fit_until` (UTC us), the end of that block.
+    Where outcomes come within three hours, popular_1h, popular_3h and popular_24h are added.
+    logistic and boosted come from learned.learned_baselines.
     """
-    recipes = _counting(dataset, spec) | _comparing(dataset, fit_until, spec)
+    recipes = _counting(dataset, spec) | _comparing(dataset, towers, fit_until, spec=spec)
     names: list[str] = [name for name in recipes if name in {*spec.baselines, "random", "popular"}]
     if "popular" in names and 1 < towers.outcome_us <= QUICK_US:
         recent = {f"popular_{hours}h": _recent(dataset, hours * HOUR) for hours in LAST_HOURS}
@@ -74,15 +77,16 @@ def _counting(dataset: Dataset, spec: Evaluate) -> dict[str, Callable[[], Scorer
     }
 
 
-def _comparing(dataset: Dataset, fit_until: int, spec: Evaluate) -> dict[str, Callable[[], Scorer]]:
+def _comparing(
+    dataset: Dataset, towers: Requests, fit_until: int, *, spec: Evaluate
+) -> dict[str, Callable[[], Scorer]]:
     history, made = dataset.history, list[Common]()
+    known = partial(Engaged.of, history, towers, num_sales=dataset.num_sales, most=spec.ease_sales)
 
     def common() -> Common:
         """Return the Gram matrix that item_knn and ease share; whoever comes first pays for it."""
         if not made:
-            made.append(
-                Common.of(history, dataset.num_sales, until=fit_until, most=spec.ease_sales)
-            )
+            made.append(Common.of(known()))
         return made[0]
 
     def item_knn() -> Scorer:
@@ -96,4 +100,5 @@ def _comparing(dataset: Dataset, fit_until: int, spec: Evaluate) -> dict[str, Ca
         ),
         "item_knn": item_knn,
         "ease": lambda: Together(history, common().place, common().ease(spec.ease_l2)),
+        "gf_cf": lambda: Smooth.of(history, known(), rank=spec.gf_cf_rank, alpha=spec.gf_cf_alpha),
     }

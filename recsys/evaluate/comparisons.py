@@ -23,7 +23,7 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
 }
 _HEADLINE, _SLICED = "grid-headline", "grid-slices"
 """Names of the lines that the rows of each table share."""
-_OF_THE_PAST = ("popular", "popular_7d", "own_counts", "item_knn", "ease")
+_OF_THE_PAST = ("popular", "popular_7d", "own_counts", "item_knn", "ease", "gf_cf")
 """Baselines that know a sale by its own engagements alone."""
 _METRICS = ("ndcg", "recall", "mrr", "hit", "discovery_rate", "discovery_hits", "ild", "coverage")
 _SLICES = (

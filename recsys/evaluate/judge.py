@@ -217,9 +217,9 @@ def _notes(
         f"of the ranking figures; intervals: {spec.bootstrap_draws:,} draws of members"
     )
     notes = [asked]
-    if dataset.num_sales > spec.ease_sales and {"ease", "item_knn"} & scorers.keys():
+    if dataset.num_sales > spec.ease_sales and {"ease", "item_knn", "gf_cf"} & scorers.keys():
         notes.append(
-            f"ease and item_knn know the {spec.ease_sales:,} most popular of "
+            f"ease, item_knn and gf_cf know the {spec.ease_sales:,} most popular of "
             f"{dataset.num_sales:,} sales; the others score 0"
         )
     widest = int((requests.shelf_end - requests.shelf_start).max())

@@ -8,11 +8,12 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack
 
+from recsys.data.spectrum import Engaged
 from recsys.domain.arrays import F32, I64
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
 from recsys.evaluate.counts import shelf
-from recsys.evaluate.past import columns, past
+from recsys.evaluate.past import past
 
 BLOCK = 1024
 """Columns of a Gram matrix made at a time."""
@@ -55,17 +56,20 @@ class Together:
         score = np.zeros((rows.stop - rows.start, len(sales)), dtype=np.float32)
         on_shelf = np.flatnonzero(self.place[sales] >= 0)
         if len(on_shelf):
-            product = self._known(requests, rows) @ self._to(self.place[sales[on_shelf]])
+            product = self.known(requests, rows) @ self._to(self.place[sales[on_shelf]])
             score[:, on_shelf] = product.toarray() if sparse.issparse(product) else product
         return score
 
     def _to(self, place: I64) -> F32 | sparse.csr_array:
+        # places ascend, so a shelf that holds all known sales needs no copy
+        if len(place) == self.weights.shape[1]:
+            return self.weights
         if isinstance(self.weights, sparse.csr_array):
             return self.weights[:, place]
-        # places ascend, so a shelf that holds all known sales needs no copy
-        return self.weights if len(place) == len(self.weights) else self.weights.take(place, axis=1)
+        return self.weights.take(place, axis=1)
 
-    def _known(self, requests: Requests, rows: slice) -> sparse.csr_array:
+    def known(self, requests: Requests, rows: slice) -> sparse.csr_array:
+        """Mark which of the k sales each member engaged with before, float32 [n, k]."""
         before = past(self.history, requests, rows)
         place, width = self.place[before.sale], self.weights.shape[0]
         cells = np.unique((before.row * width + place)[place >= 0])
@@ -84,20 +88,9 @@ class Common:
     """F32[k, k]."""
 
     @classmethod
-    def of(cls, history: Events, num_sales: int, *, until: int, most: int) -> Common:
-        """Count over engagements before `until` (UTC us), for the `most` popular sales."""
-        early = history.at < until
-        sale, member = history.sale[early], history.member[early]
-        counts = np.bincount(sale, minlength=num_sales)
-        chosen = np.sort(np.argsort(-counts, kind="stable")[:most])
-        place = columns(chosen[counts[chosen] > 0].astype(np.int32), num_sales)
-        inside = place[sale] >= 0
-        width = int(place.max(initial=-1)) + 1
-        shape = (len(history.member_ptr) - 1, width)
-        ones = np.ones(int(inside.sum()), dtype=np.float32)
-        bought = sparse.csr_array((ones, (member[inside], place[sale[inside]])), shape=shape)
-        bought.data[:] = 1
-        return cls(place=place, gram=_gram(bought))
+    def of(cls, engaged: Engaged) -> Common:
+        """Count the members that each two of the k sales share."""
+        return cls(place=engaged.place, gram=gram(engaged.matrix))
 
     def cosine(self, *, neighbours: int, shrink: float) -> sparse.csr_array:
         """Return ItemKNN's weights, [k, k]: the strongest neighbours of each past sale.
@@ -135,10 +128,11 @@ class Common:
         return weights
 
 
-def _gram(bought: sparse.csr_array) -> F32:
-    width = bought.shape[1]
-    gram = np.empty((width, width), dtype=np.float32)
+def gram(matrix: sparse.csr_array) -> F32:
+    """Return matrix.T @ matrix, F32[k, k]."""
+    width = matrix.shape[1]
+    product = np.empty((width, width), dtype=np.float32)
     for first in range(0, width, BLOCK):
         block = slice(first, min(first + BLOCK, width))
-        gram[:, block] = (bought.T @ bought[:, block]).toarray()
-    return gram
+        product[:, block] = (matrix.T @ matrix[:, block]).toarray()
+    return product

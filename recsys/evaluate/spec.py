@@ -21,6 +21,7 @@ Baselines = Literal[
     "content_knn",
     "item_knn",
     "ease",
+    "gf_cf",
     "logistic",
     "boosted",
 ]
@@ -56,9 +57,13 @@ class Evaluate(Spec):
     half_life_days: Positive = 60.0
     """After how long an engagement counts half in brand_affinity, own_counts and content_knn."""
     ease_sales: Count = 8_000
-    """item_knn and ease know this many sales, the most popular when they are fitted."""
+    """item_knn, ease and gf_cf know this many sales, the most popular when they are fitted."""
     ease_l2: Positive = 300.0
     """Ridge of ease."""
+    gf_cf_rank: Count = 256
+    """Singular vectors of gf_cf's low-pass part."""
+    gf_cf_alpha: NonNegative = 0.3
+    """Weight of gf_cf's low-pass part beside its linear part."""
     knn_neighbours: Count = 100
     """Neighbours that item_knn keeps of each sale."""
     knn_shrink: NonNegative = 10.0

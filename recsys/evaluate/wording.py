@@ -16,6 +16,7 @@ _WORDS = {
     "item_knn": "ItemKNN",
     "content_knn": "content kNN",
     "ease": "EASE",
+    "gf_cf": "GF-CF",
     "day0": "day 0",
 }
 _SHARES = ("discovery_rate", "discovery_share", "coverage", "curated_share")

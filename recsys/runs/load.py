@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import hydra
@@ -204,8 +205,13 @@ def launch(verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[S]
         if code:
             sys.exit(code)
 
-    sys.argv[1:] = arguments(verb, spec, words)
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=verb)(start)()
+    overrides = arguments(verb, spec, words)
+    with TemporaryDirectory() as aside:
+        if not any(word.startswith("hydra.sweep.dir=") for word in overrides):
+            # Hydra notes in multirun.yaml what is swept over; the runs' own config.yaml say it too
+            overrides = ordered([*overrides, f"hydra.sweep.dir='{aside}'"])
+        sys.argv[1:] = overrides
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=verb)(start)()
 
 
 def accept(config: DictConfig, spec: type[S]) -> S:

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
-from recsys.towers.losses import Ask, Columns, Pairs, Planner
+from recsys.towers.lately import Lately
+from recsys.towers.losses import Ask, Planner
 from recsys.towers.member import Asked
 from recsys.towers.negatives import generator
+from recsys.towers.noise import Noise
 from recsys.towers.resident import Past, Resident
-from recsys.towers.softmax import Block, Positives
+from recsys.towers.softmax import Block
 from recsys.towers.spec import TwoTower
 from recsys.towers.two_tower import ask
 
@@ -90,7 +92,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step on the device: B requests of this process, U sales, columns of all blocks."""
+    """One step on the device: B requests of this process, U sales, V rows of v."""
 
     asked: Asked
     sales: I64
@@ -98,9 +100,9 @@ class Batch:
     event_place: Tensor
     """Where each event's sale stands among them, int64 [B, L]."""
     column_place: Tensor
-    """The same for each column, int64 [columns]."""
+    """The same for each row of v, int64 [V]."""
     as_of: Tensor
-    """`Resident.as_of` of each column, float32 [columns, A]."""
+    """`Resident.as_of` of each row of v, float32 [V, A]."""
     blocks: list[Block]
     rows: int
     """Requests of the step over all processes: the loss is a mean over these."""
@@ -121,43 +123,48 @@ class Assembler:
 
     resident: Resident
     planner: Planner
+    lately: Lately
     spec: TwoTower
     share: Share
 
+    @classmethod
+    def of(cls, resident: Resident, planner: Planner, spec: TwoTower, *, share: Share) -> Assembler:
+        """Make ready for the decision times of the planner's requests."""
+        instants = planner.requests.group_at
+        return cls(
+            resident,
+            planner,
+            Lately.of(resident, instants, spec.popularity_hours),
+            spec,
+            share,
+        )
+
     def __call__(self, chunks: list[Chunk], key: tuple[int, int, int]) -> Batch:
-        """Gather a step; `key` = (seed, epoch, step)."""
-        requests = self.planner.requests
-        mine = [chunk.rows[self.share.rank :: self.share.world] for chunk in chunks]
-        plans = [
-            self.planner(Ask(chunk.group, chunk.rows, own, key))
-            for chunk, own in zip(chunks, mine, strict=True)
+        """Gather a step; `key` = (seed, epoch, step). Nothing here waits for a GPU."""
+        asks = [
+            Ask(chunk.group, chunk.rows, chunk.rows[self.share.rank :: self.share.world])
+            for chunk in chunks
         ]
-        rows = np.concatenate(mine)
+        rows = np.concatenate([one.mine for one in asks])
         asked = ask(
             self.resident,
-            past_of(requests, rows),
+            past_of(self.planner.requests, rows),
             length=self.spec.history,
             request=rows,
         )
-        column_sale = np.concatenate([plan.sales for plan in plans])
-        at = np.concatenate([
-            np.full(len(p.sales), requests.group_at[c.group])
-            for c, p in zip(chunks, plans, strict=True)
-        ])
-        as_of = self.resident.as_of(column_sale, at, hours=self.spec.popularity_hours)
-        sales, place = self._places(asked.window.sale, column_sale)
-        device = self.resident.device
+        columns = self.planner(asks, asked.window, Noise.of(*key))
+        sales, place = self._places(asked.window.sale, columns.sales)
         return Batch(
             asked=asked,
             sales=sales,
             event_place=place[asked.window.sale],
-            column_place=place[torch.from_numpy(column_sale).to(device)],
-            as_of=torch.from_numpy(as_of).to(device),
-            blocks=_blocks(plans, mine, device),
+            column_place=place[columns.sales],
+            as_of=self.lately(columns.sales, columns.group),
+            blocks=columns.blocks,
             rows=sum(len(chunk.rows) for chunk in chunks),
         )
 
-    def _places(self, events: Tensor, columns: I64) -> tuple[I64, Tensor]:
+    def _places(self, events: Tensor, columns: Tensor) -> tuple[I64, Tensor]:
         """Return the sales a step needs and, for every sale, its place among them.
 
         On a GPU the whole catalogue while it is small: finding the distinct ones would wait.
@@ -165,31 +172,7 @@ class Assembler:
         total, device = self.resident.num_sales, self.resident.device
         if device.type != "cpu" and total <= max(events.numel() // 4, 1):
             return np.arange(total), torch.arange(total, device=device)
-        needed = np.zeros(total, dtype=np.bool_)
-        needed[events.cpu().numpy().ravel()] = True
+        needed = torch.zeros(total, dtype=torch.bool, device=device)
+        needed[events] = True
         needed[columns] = True
-        return np.flatnonzero(needed), torch.from_numpy(np.cumsum(needed) - 1).to(device)
-
-
-def _blocks(plans: list[Columns], mine: list[I64], device: torch.device) -> list[Block]:
-    blocks, row, column = [], 0, 0
-    for plan, own in zip(plans, mine, strict=True):
-        rows, columns = slice(row, row + len(own)), slice(column, column + len(plan.sales))
-        blocks.append(
-            Block(
-                rows=rows,
-                columns=columns,
-                offset=torch.from_numpy(plan.offset).to(device),
-                targets=_positives(plan.targets, device),
-                weight=torch.from_numpy(plan.weight).to(device),
-                shift=torch.from_numpy(plan.shift).to(device),
-                masked=_positives(plan.masked, device),
-            )
-        )
-        row, column = rows.stop, columns.stop
-    return blocks
-
-
-def _positives(pairs: Pairs, device: torch.device) -> Positives:
-    host = torch.from_numpy(np.stack((pairs.row, pairs.column))).to(device)
-    return Positives(ptr=pairs.ptr, row=host[0], column=host[1])
+        return needed.nonzero()[:, 0].cpu().numpy(), needed.cumsum(0) - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from recsys.towers import checkpoint
 from recsys.towers.keys import sale_keys
 from recsys.towers.resident import Past, Resident
 from recsys.towers.spec import TwoTower
+from recsys.towers.spectral import Columns, Spectrum
 from recsys.towers.two_tower import Sizes, TwoTowerNet, initial_rows
 from recsys.towers.vectors import Vectors
 
@@ -45,6 +46,8 @@ class Trained:
     """Fingerprint of the encoders."""
     fingerprint: str
     """Of the checkpoint: it goes into everything made of it."""
+    spectrum: Spectrum | None = None
+    """Coordinates beside the towers', rows as in `sale_keys`."""
 
     def net(self, resident: Resident, dataset: Dataset) -> TwoTowerNet:
         """Build the net for a dataset, maybe with later sales and members than it was trained on.
@@ -69,6 +72,24 @@ class Trained:
         net.load_state_dict(weights)
         return net.requires_grad_(requires_grad=False)
 
+    def columns(self, dataset: Dataset) -> Columns | None:
+        """Put the spectral coordinates on a dataset: 0 for sales the fit has not seen."""
+        if self.spectrum is None:
+            return None
+        keys = sale_keys(dataset.sales["sale"]).numpy()
+
+        def moved(rows: Tensor) -> Tensor:
+            return _moved(rows, self.sale_keys, keys, into=torch.zeros(len(keys), rows.shape[1]))
+
+        past, sale = moved(self.spectrum.past), moved(self.spectrum.sale)
+        return columns(replace(self.spectrum, past=past, sale=sale), dataset)
+
+
+def columns(spectrum: Spectrum, dataset: Dataset) -> Columns:
+    """Return the coordinates of a dataset whose sales the rows of `spectrum` are."""
+    past = spectrum.past.numpy() * np.float32(spectrum.weight)
+    return Columns(dataset.history, past, spectrum.sale.numpy())
+
 
 def _moved(rows: Tensor, keys: I64, wanted: I64, *, into: Tensor) -> Tensor:
     """Put the rows whose key is wanted where it is wanted; the others of `into` stay."""
@@ -88,6 +109,7 @@ def load(folder: Path) -> Trained:
     """
     state, fingerprint = checkpoint.load(folder)
     said: dict[str, Any] = state["meta"]
+    beside = state.get("spectral")
     return Trained(
         weights=state["averaged"],
         used=state["used"].numpy(),
@@ -97,6 +119,7 @@ def load(folder: Path) -> Trained:
         seed=said["seed"],
         encoders=said["encoders"],
         fingerprint=fingerprint,
+        spectrum=Spectrum(beside["past"], beside["sale"], beside["weight"]) if beside else None,
     )
 
 
@@ -117,7 +140,7 @@ class Embedder:
             )
         self.trained, self.dataset = trained, dataset
         resident = Resident.of(dataset, encoded, torch.device("cpu"))
-        self.vectors = Vectors(trained.net(resident, dataset), resident)
+        self.vectors = Vectors(trained.net(resident, dataset), resident, trained.columns(dataset))
 
     @property
     def tau(self) -> float:
@@ -127,7 +150,7 @@ class Embedder:
     @property
     def unit_dims(self) -> int:
         """The first unit_dims coordinates have length 1."""
-        return self.trained.spec.dim - 1
+        return self.vectors.unit_dims
 
     @property
     def fingerprint(self) -> str:
@@ -135,7 +158,7 @@ class Embedder:
         return self.trained.fingerprint
 
     def sales(self, rows: I32 | I64, at: int) -> F32:
-        """Return v of sales as of an instant (UTC us), F32[n, D]."""
+        """Return v of sales as of an instant (UTC us), F32[n, D]; spectral coordinates add to D."""
         return _numpy(self.vectors.sales(np.asarray(rows, dtype=np.int64), at))
 
     def members(self, rows: I32 | I64, at: int) -> F32:

@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag
 
-from recsys.domain.ties import keyed
+from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag
 from recsys.towers.spec import TwoTower
-
-_MASK = 0xFFFFFFFF
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Dropout that depends on (seed, epoch, step, what is dropped): no rank, no hidden state."""
-
-    key: int
-    """Of the step."""
-
-    @classmethod
-    def of(cls, *keys: int) -> Noise:
-        """Derive the step's key from (seed, epoch, step)."""
-        return cls(int(keyed(*keys)) & _MASK)
-
-    def keep(self, rate: float, salt: int, *indices: Tensor) -> Tensor:
-        """Return a bool tensor of the indices' common shape, False with chance `rate`.
-
-        Indices are int64 and non-negative. The mixing is lowbias32 (Wellons 2018).
-        """
-        mixed = torch.full((), self.key ^ (salt * 0x9E3779B9 & _MASK), dtype=torch.int64)
-        mixed = mixed.to(indices[0].device)
-        for index in indices:
-            mixed = _mix(mixed ^ index)
-        return mixed >= int(rate * (_MASK + 1))
-
-
-def _mix(x: Tensor) -> Tensor:
-    x = x & _MASK
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
-    return x ^ (x >> 16)
 
 
 def clip_length(vectors: Tensor, longest: Tensor) -> Tensor:
@@ -75,7 +40,8 @@ class BagInput(nn.Module):
         shift = torch.repeat_interleave(bag.start[rows] - ends + counts, counts, output_size=cells)
         cell = shift + torch.arange(cells, device=rows.device)
         field = bag.field[cell]
-        weight = bag.weight[cell] * self.scale[field]
+        # an index here would add up its gradient in no fixed order
+        weight = bag.weight[cell] * embedding(field, self.scale[:, None])[:, 0]
         if keep is not None:
             owner = torch.arange(len(rows), device=rows.device)
             owner = torch.repeat_interleave(owner, counts, output_size=cells)
@@ -121,7 +87,7 @@ class SaleInput(nn.Module):
         z = self.content(table, bag, rows, cells=cells, keep=keep)
         if self.own is None:
             return z, z
-        own = self.own[rows]
+        own = embedding(rows, self.own)
         if self.spec.id == "bounded":
             own = clip_length(own, self.spec.delta * z.detach().norm(dim=1, keepdim=True))
         return z, z + own * self._counts(rows, noise)[:, None]

@@ -29,6 +29,7 @@ from recsys.towers.softmax import Kernel
 from recsys.towers.standard import standardise
 from recsys.towers.state import restore
 from recsys.towers.two_tower import Sizes, TwoTowerNet
+from recsys.towers.widen import widen
 
 _ADVICE = (".*does not have many workers.*", ".*LeafSpec.*", ".*srun. command is available.*")
 
@@ -37,6 +38,8 @@ __all__ = ["EpochRow", "TowerJob", "fit"]
 
 def fit(job: TowerJob) -> Path:
     """Train, or go on with the newest whole checkpoint; return the folder of the best one.
+
+    With `towers.spectral` it is the best one's twin that holds the coordinates too.
 
     Raises:
         DataRefusedError: there is nothing to learn from or nothing to choose the epoch by.
@@ -63,7 +66,9 @@ def fit(job: TowerJob) -> Path:
     best: str = state["place"]["best_name"]
     here = job.checkpoints / best
     # what was gone on with may lie elsewhere, and hold the best so far
-    return here if job.resume is None or here.exists() else job.resume.parent / best
+    found = here if job.resume is None or here.exists() else job.resume.parent / best
+    first = processes.share().rank == 0
+    return widen(job, found) if job.towers.spectral.rank and first else found
 
 
 def _check(job: TowerJob) -> None:
@@ -145,10 +150,9 @@ def _assembler(job: TowerJob, resident: Resident, share: Share) -> Assembler:
         job.train,
         resolve_loss(job.towers, job.train, job.dataset.task),
         opens_at=job.dataset.opens_at,
-        history=job.dataset.history,
-        window=job.towers.history,
+        device=resident.device,
     )
-    return Assembler(resident, planner, job.towers, share)
+    return Assembler.of(resident, planner, job.towers, share=share)
 
 
 def _room(job: TowerJob, net: TwoTowerNet) -> None:

@@ -63,7 +63,7 @@ class TowerJob:
     stop: StopFlag = field(default_factory=StopFlag)
     on_epoch: Callable[[EpochRow], None] = _silent
     tell: Callable[[str], None] = _silent
-    """Hears which damaged checkpoints were stepped over."""
+    """Hears which damaged checkpoints were stepped over, and what spectral coordinates gave."""
     data_fingerprint: str = ""
     """Of the dataset; a checkpoint of other data is not gone on with."""
 

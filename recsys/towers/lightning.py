@@ -10,10 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from recsys.domain.errors import DivergedError
 from recsys.towers.batches import Assembler, Batch, Sampler
-from recsys.towers.features import Noise
+from recsys.towers.noise import Noise
 from recsys.towers.optim import adam, clip, factor, follow, set_rates
 from recsys.towers.resident import Resident
 from recsys.towers.softmax import Kernel, chunked_softmax
@@ -155,7 +156,9 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Return u [B, D] and v [columns, D] of a step; x is computed once per sale."""
     z, x = net.sale_x(resident, batch.sales, noise=noise)
-    u = net.member_vectors(resident, batch.asked, x[batch.event_place], noise=noise)
-    unit = net.sale_tower.unit(x)[batch.column_place]
-    bias = net.sale_tower.bias(z[batch.column_place], batch.as_of)
+    # embedding, for its backward pass adds up repeated rows faster than that of an index
+    u = net.member_vectors(resident, batch.asked, embedding(batch.event_place, x), noise=noise)
+    unit = embedding(batch.column_place, net.sale_tower.unit(x))
+    content = embedding(batch.column_place, net.sale_tower.content(z)[:, None])
+    bias = net.sale_tower.bias(content, batch.as_of, tau=net.tau)
     return u, torch.cat((unit, bias), dim=1)

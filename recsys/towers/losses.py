@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from recsys.domain.arrays import F32, I64
-from recsys.domain.events import Events
+from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
+from recsys.towers.columns import Layout, Places
 from recsys.towers.negatives import (
+    ARCHIVE,
+    UNIFORM,
+    Board,
+    Cells,
     TargetShare,
-    archive,
-    generator,
+    archive_offset,
     in_batch_targets,
     log_q,
-    ragged,
 )
+from recsys.towers.noise import Noise
+from recsys.towers.resident import Window
+from recsys.towers.softmax import Block, Targets
 from recsys.towers.spec import AutoLoss, Full, LiveShelf, Sampled, TwoTower
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """(row, column) pairs: row i owns cells [ptr[i], ptr[i + 1])."""
-
-    ptr: I64
-    row: I64
-    column: I64
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the n rows of a block are compared with, on the host."""
-
-    sales: I64
-    """Sale row of each column, I64[C]."""
-    offset: F32
-    """o_j, F32[C]; -inf = never a negative, only somebody's positive."""
-    targets: Pairs
-    weight: F32
-    """w_bp of each target, F32[targets]."""
-    shift: F32
-    """-log Q of each target (classic), or 0, F32[targets]."""
-    masked: Pairs
-    """Columns of any source that hold a positive of the row, or a sale of its own past."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +34,17 @@ class Ask:
     group: int
     rows: I64
     mine: I64
-    key: tuple[int, int, int]
-    """(seed, epoch, step)."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a step's requests are compared with: the columns of all blocks, one after the other."""
+
+    sales: Tensor
+    """Sale row of each row of v, int64 [V]; targets that are no block's column come last."""
+    group: Tensor
+    """Whose decision time each is seen from, int64 [V]."""
+    blocks: list[Block]
 
 
 Concrete = LiveShelf | Sampled | Full
@@ -74,126 +63,182 @@ def resolve(towers: TwoTower, requests: Requests, task: str) -> Concrete:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the columns of blocks of training requests."""
+    """Plans the columns of steps of training requests, on the training device."""
 
-    requests: Requests
+    board: Board
     loss: Concrete
     opens_at: I64
-    history: Events
-    window: int
-    """Events of a member's past that are kept from being archive negatives."""
     share: TargetShare
 
     @classmethod
     def of(
-        cls, requests: Requests, loss: Concrete, *, opens_at: I64, history: Events, window: int
+        cls, requests: Requests, loss: Concrete, *, opens_at: I64, device: torch.device
     ) -> Planner:
         """Count the targets once, over the training part."""
-        share = TargetShare.of(requests, len(opens_at))
-        return cls(requests, loss, opens_at, history, window, share)
+        share = TargetShare.of(requests, len(opens_at), device)
+        return cls(Board.of(requests, device), loss, opens_at, share)
 
-    def __call__(self, ask: Ask) -> Columns:
-        """Return the columns of a block; a pure function of what is asked."""
+    @property
+    def requests(self) -> Requests:
+        """The requests that are planned for."""
+        return self.board.requests
+
+    def __call__(self, asks: list[Ask], window: Window, noise: Noise) -> Columns:
+        """Return the columns of a step; a pure function of what is asked.
+
+        `window` is that of all `mine` of the asks, in their order.
+        """
         match self.loss:
-            case LiveShelf():
-                return self._live_shelf(ask, self.loss)
             case Sampled():
-                return self._sampled(ask, self.loss)
+                return self._sampled(asks, self.loss, noise)
             case Full():
-                return self._live_shelf(ask, LiveShelf(archive_draws=0))
+                return self._live_shelf(asks, LiveShelf(archive_draws=0), window, noise=noise)
             case _:
-                assert_never(self.loss)
+                return self._live_shelf(asks, self.loss, window, noise=noise)
 
-    def _live_shelf(self, ask: Ask, loss: LiveShelf) -> Columns:
-        shelf = self.requests.shelf(ask.group).astype(np.int64)
-        at = self.requests.group_at[ask.group]
-        drawn = archive(
-            int(np.searchsorted(self.opens_at, at, side="right")),
-            len(shelf),
-            share=loss.archive_share,
-            draws=loss.archive_draws,
-            rng=generator(*ask.key, ask.group),
+    def _live_shelf(
+        self, asks: list[Ask], loss: LiveShelf, window: Window, *, noise: Noise
+    ) -> Columns:
+        requests, board = self.requests, self.board
+        groups = np.array([ask.group for ask in asks])
+        launched = np.searchsorted(self.opens_at, requests.group_at[groups], side="right")
+        size = requests.shelf_end[groups] - requests.shelf_start[groups]
+        draws, each = archive_offset(
+            launched, size, share=loss.archive_share, draws=loss.archive_draws
         )
-        offset = np.zeros(len(shelf) + len(drawn.sales), dtype=np.float32)
-        # a draw that is on the shelf stands there already
-        on_shelf = np.isin(drawn.sales, shelf)
-        offset[len(shelf) :] = np.where(on_shelf, -np.inf, drawn.offset)
-        sales = np.concatenate((shelf, drawn.sales))
-        targets, cells = self._targets(ask.mine, shelf)
-        past = _pairs_of(*self._past(ask.mine), drawn.sales, first=len(shelf))
+        layout = Layout.of(requests, groups, size + draws + 1, device=board.device)
+        drawn = layout.within >= layout.length[layout.slot]
+        limit = torch.from_numpy(launched).to(board.device)[layout.slot]
+        older = noise.below(limit, ARCHIVE, layout.group[layout.slot], layout.within)
+        sales = torch.where(drawn, older, board.shelf(layout.start[layout.slot] + layout.within))
+        places = Places.of(layout, sales, drawn, num_sales=self.num_sales)
+        # what is on the shelf stands there whole, and no draw of it counts again
+        wanted = torch.from_numpy(each).to(board.device)[layout.slot]
+        archived = places.offset(layout, sales, wanted)
+        mine = self._mine(asks)
+        found = places.find(mine.slot[mine.cells.row], board.target_sale[mine.cells.cell])
         return Columns(
-            sales=sales,
-            offset=offset,
-            targets=targets,
-            weight=self.requests.target_weight[cells],
-            shift=np.zeros(len(cells), dtype=np.float32),
-            masked=_join(targets, past),
+            sales,
+            layout.group[layout.slot],
+            _blocks(
+                asks,
+                layout,
+                torch.where(drawn, archived, 0.0),
+                targets=mine.targets(layout, found, column=found, shift=None),
+                past=_past(layout, places, slot=mine.slot, window=window) if draws.any() else None,
+            ),
         )
 
-    def _sampled(self, ask: Ask, loss: Sampled) -> Columns:
-        rng = generator(*ask.key, ask.group)
-        shelf = self.requests.shelf(ask.group)
-        neighbours = ask.rows[: loss.in_batch]
-        in_batch = in_batch_targets(self.requests, neighbours, rng=rng)
-        uniform = shelf[rng.integers(0, len(shelf), size=loss.uniform)].astype(np.int64)
-        pool = np.concatenate((in_batch, uniform))
-        ptr, cells = ragged(self.requests.target_ptr, ask.mine)
-        wanted = self.requests.target_sale[cells].astype(np.int64)
-        own = np.unique(wanted)
-        sales = np.concatenate((pool, own))
-        log_of = self._log_q(ask.group, sales, loss, drawn=(len(neighbours), len(shelf)))
-        offset = -log_of
-        offset[len(pool) :] = -np.inf
-        column = len(pool) + np.searchsorted(own, wanted)
-        row = np.repeat(np.arange(len(ask.mine)), np.diff(ptr))
+    def _sampled(self, asks: list[Ask], loss: Sampled, noise: Noise) -> Columns:
+        requests, board = self.requests, self.board
+        groups = np.array([ask.group for ask in asks])
+        neighbours = [ask.rows[: loss.in_batch] for ask in asks]
+        taken = np.array([len(rows) for rows in neighbours])
+        layout = Layout.of(requests, groups, taken + loss.uniform + 1, device=board.device)
+        host = np.stack((taken, np.cumsum(taken) - taken))
+        many, first = torch.from_numpy(host).to(board.device)[:, layout.slot]
+        picked = in_batch_targets(board, np.concatenate(neighbours), noise=noise)
+        length, group = layout.length[layout.slot], layout.group[layout.slot]
+        draw = layout.start[layout.slot] + noise.below(length, UNIFORM, group, layout.within)
+        sales = board.shelf(draw)
+        if len(picked):
+            here = (first + layout.within).clamp_(max=len(picked) - 1)
+            sales = torch.where(layout.within < many, picked[here], sales)
+        places = Places.of(
+            layout, sales, torch.ones_like(sales, dtype=torch.bool), num_sales=self.num_sales
+        )
+        mine = self._mine(asks)
+        slot = mine.slot[mine.cells.row]
+        wanted = board.target_sale[mine.cells.cell]
+        every = torch.cat((sales, wanted))
+        slots = torch.cat((layout.slot, slot))
+        likely = torch.zeros(len(every), device=board.device)
+        if loss.logq != "off":
+            likely = log_q(
+                self.share(layout.group[slots], every),
+                in_batch=torch.from_numpy(taken).to(board.device)[slots],
+                uniform=loss.uniform,
+                eligible=layout.length[slots],
+            )
+        columns = len(sales)
+        place = torch.arange(columns, len(every), device=board.device)
+        shift = -likely[columns:] if loss.logq == "classic" else None
         return Columns(
-            sales=sales,
-            offset=offset,
-            targets=Pairs(ptr, row, column),
-            weight=self.requests.target_weight[cells],
-            shift=-log_of[column] * np.float32(loss.logq == "classic"),
-            masked=_pairs_of(ptr, wanted, pool, first=0),
+            every,
+            layout.group[slots],
+            _blocks(
+                asks,
+                layout,
+                places.offset(layout, sales, -likely[:columns]),
+                targets=mine.targets(layout, places.find(slot, wanted), column=place, shift=shift),
+                past=None,
+            ),
         )
 
-    def _log_q(self, group: int, sales: I64, loss: Sampled, *, drawn: tuple[int, int]) -> F32:
-        if loss.logq == "off":
-            return np.zeros(len(sales), dtype=np.float32)
-        return log_q(
-            self.share(group, sales), in_batch=drawn[0], uniform=loss.uniform, eligible=drawn[1]
+    @property
+    def num_sales(self) -> int:
+        """Count the sales."""
+        return self.share.num_sales
+
+    def _mine(self, asks: list[Ask]) -> _Mine:
+        slot = np.repeat(np.arange(len(asks)), [len(ask.mine) for ask in asks])
+        cells = self.board.cells(np.concatenate([ask.mine for ask in asks]))
+        return _Mine(
+            cells,
+            torch.from_numpy(slot).to(self.board.device),
+            self.board.target_weight[cells.cell],
         )
 
-    def _targets(self, rows: I64, shelf: I64) -> tuple[Pairs, I64]:
-        """Return where the targets of rows stand on the shelf, and their cells."""
-        ptr, cells = ragged(self.requests.target_ptr, rows)
-        order = np.argsort(shelf, kind="stable")
-        place = np.searchsorted(shelf, self.requests.target_sale[cells], sorter=order)
-        row = np.repeat(np.arange(len(rows)), np.diff(ptr))
-        return Pairs(ptr, row, order[place]), cells
 
-    def _past(self, rows: I64) -> tuple[I64, I64]:
-        """Return the sales in the window of each row's past: pointers and sale rows."""
-        end = self.requests.history_end[rows]
-        start = np.maximum(self.history.member_ptr[self.requests.member[rows]], end - self.window)
-        ptr = np.concatenate(([0], np.cumsum(end - start)))
-        cells = np.repeat(start - ptr[:-1], end - start) + np.arange(ptr[-1])
-        return ptr, self.history.sale[cells].astype(np.int64)
+@dataclass(frozen=True)
+class _Mine:
+    """The targets of this process's rows of a step."""
 
+    cells: Cells
+    slot: Tensor
+    """Which group each row belongs to, int64 [rows]."""
+    weight: Tensor
+    """float32 [cells]."""
 
-def _pairs_of(ptr: I64, sales: I64, columns: I64, *, first: int) -> Pairs:
-    """Return all (row, first + place in `columns`) where a row's sale stands in `columns`."""
-    row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
-    order = np.argsort(columns, kind="stable")
-    low = np.searchsorted(columns, sales, side="left", sorter=order)
-    count = np.searchsorted(columns, sales, side="right", sorter=order) - low
-    ends = np.cumsum(count)
-    place = np.arange(ends[-1] if len(ends) else 0) + np.repeat(low - ends + count, count)
-    pair_row = np.repeat(row, count)
-    new_ptr = np.searchsorted(pair_row, np.arange(len(ptr)))
-    return Pairs(new_ptr, pair_row, first + order[place])
+    def targets(
+        self, layout: Layout, found: Tensor, *, column: Tensor, shift: Tensor | None
+    ) -> Targets:
+        """Return the targets of all rows; `found` int64 [cells] = their place among the columns."""
+        slot = self.slot[self.cells.row]
+        return Targets(
+            ptr=self.cells.ptr,
+            row=self.cells.row,
+            column=column,
+            own=layout.inside(slot, found),
+            weight=self.weight,
+            shift=torch.zeros_like(self.weight) if shift is None else shift,
+        )
 
 
-def _join(one: Pairs, other: Pairs) -> Pairs:
-    """Merge the pairs of two sources, row by row."""
-    row = np.concatenate((one.row, other.row))
-    order = np.argsort(row, kind="stable")
-    return Pairs(one.ptr + other.ptr, row[order], np.concatenate((one.column, other.column))[order])
+def _past(layout: Layout, places: Places, *, slot: Tensor, window: Window) -> Tensor:
+    """Return where the sales of each row's window stand among its archive columns [rows, L]."""
+    found = places.find(slot[:, None], window.sale)
+    first, length = layout.first[slot][:, None], layout.length[slot][:, None]
+    archived = window.valid & (found - first >= length)
+    nowhere = torch.full_like(found, places.columns)
+    return layout.inside(slot[:, None], torch.where(archived, found, nowhere))
+
+
+def _blocks(
+    asks: list[Ask], layout: Layout, offset: Tensor, *, targets: Targets, past: Tensor | None
+) -> list[Block]:
+    """Cut what holds for a step into its groups."""
+    blocks, row, column = [], 0, 0
+    for ask, width in zip(asks, layout.width.tolist(), strict=True):
+        rows, columns = slice(row, row + len(ask.mine)), slice(column, column + width)
+        blocks.append(
+            Block(
+                rows=rows,
+                columns=columns,
+                offset=offset[columns],
+                targets=targets.of(rows),
+                past=None if past is None else past[rows],
+            )
+        )
+        row, column = rows.stop, columns.stop
+    return blocks

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize, softplus
 
 from recsys.domain.events import Kind
-from recsys.towers.features import BagInput, Noise, residual_mlp
+from recsys.towers.features import BagInput, residual_mlp
+from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag, Window
 from recsys.towers.spec import TwoTower
 

@@ -108,7 +108,7 @@ def validate(vectors: Vectors, requests: Requests, *, seed: int) -> Score:
         is_young = vectors.resident.opens_at[shelf] > requests.group_at[group] - DAY
         for span in _spans(requests.rows(group), len(shelf)):
             u = vectors.requests(requests, span)
-            units.append(u[:, :-1])
+            units.append(u[:, : vectors.unit_dims])
             whole.append(everything.hits(u @ v.T, requests, span))
             young.append(_Ranked(shelf, is_young, seed).hits(u @ v.T, requests, span))
     ndcg, recall = _means(whole)

@@ -5,70 +5,150 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from recsys.domain.arrays import F32, F64, I32, I64
+from recsys.domain.arrays import F32, I64
 from recsys.domain.requests import Requests
 from recsys.domain.ties import keyed
+from recsys.towers.noise import Noise
+
+IN_BATCH, UNIFORM, ARCHIVE = 11, 12, 13
+"""Salts of the three kinds of draws."""
 
 
 def generator(*keys: int) -> np.random.Generator:
-    """Return a counter-based generator that depends on the keys alone: (seed, epoch, step, ...).
-
-    Neither rank nor device enters, so a run's draws do not change with the number of processes.
-    """
+    """Return a counter-based generator that depends on the keys alone: (seed, epoch, ...)."""
     words = np.array([int(keyed(*keys)), int(keyed(*keys, 1))], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=words))
+
+
+@dataclass(frozen=True)
+class Board:
+    """Training requests on the training device: shelves and targets."""
+
+    requests: Requests
+    """The same on the host, where sizes are counted."""
+    shelf_sale: Tensor
+    """int64 [c]."""
+    target_start: Tensor
+    """int64 [r]: first cell of each request."""
+    target_sale: Tensor
+    """int64 [t]."""
+    target_weight: Tensor
+    """float32 [t]."""
+
+    @classmethod
+    def of(cls, requests: Requests, device: torch.device) -> Board:
+        """Copy what planning reads to a device."""
+        return cls(
+            requests=requests,
+            shelf_sale=torch.from_numpy(requests.shelf_sale.astype(np.int64)).to(device),
+            target_start=torch.from_numpy(requests.target_ptr[:-1].copy()).to(device),
+            target_sale=torch.from_numpy(requests.target_sale.astype(np.int64)).to(device),
+            target_weight=torch.from_numpy(requests.target_weight).to(device),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.shelf_sale.device
+
+    def shelf(self, cell: Tensor) -> Tensor:
+        """Return the sales in cells of the shelves, int64; beyond the end the last one."""
+        return self.shelf_sale[cell.clamp(max=len(self.shelf_sale) - 1)]
+
+    def cells(self, rows: I64) -> Cells:
+        """Find the target cells of some requests (rows I64[n], on the host)."""
+        counts = self.requests.target_ptr[rows + 1] - self.requests.target_ptr[rows]
+        ptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        host = torch.from_numpy(np.stack((rows, counts, ptr[:-1]))).to(self.device)
+        row = torch.repeat_interleave(host[1], output_size=int(ptr[-1]))
+        shift = self.target_start[host[0]] - host[2]
+        return Cells(ptr, row, shift[row] + torch.arange(len(row), device=self.device), host[0])
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Targets of n requests."""
+
+    ptr: I64
+    """I64[n + 1], on the host."""
+    row: Tensor
+    """Request among the n, int64 [cells]."""
+    cell: Tensor
+    """Where it stands in the board, int64 [cells]."""
+    request: Tensor
+    """Row of each of the n requests, int64 [n]."""
 
 
 @dataclass(frozen=True)
 class TargetShare:
     """p_j: the expected weight of each sale among the targets of a group's requests."""
 
-    keys: I64
-    """group * num_sales + sale, ascending."""
-    share: F64
+    keys: Tensor
+    """group * num_sales + sale, ascending, int64 [k]."""
+    share: Tensor
+    """float32 [k]."""
     num_sales: int
 
     @classmethod
-    def of(cls, requests: Requests, num_sales: int) -> TargetShare:
+    def of(cls, requests: Requests, num_sales: int, device: torch.device) -> TargetShare:
         """Average the target weights over the requests of each group of the training part."""
         per_request = np.diff(requests.target_ptr)
         group = np.repeat(requests.group.astype(np.int64), per_request)
         keys, where = np.unique(group * num_sales + requests.target_sale, return_inverse=True)
         sums = np.bincount(where, weights=requests.target_weight, minlength=len(keys))
         sizes = np.bincount(requests.group, minlength=requests.num_groups)
-        return cls(keys=keys, share=sums / sizes[keys // num_sales], num_sales=num_sales)
+        share = (sums / sizes[keys // num_sales]).astype(np.float32)
+        return cls(torch.from_numpy(keys).to(device), torch.from_numpy(share).to(device), num_sales)
 
-    def __call__(self, group: int, sales: I64 | I32) -> F64:
-        """Return p of sales in a group, F64[k]; 0 for sales that are no target there."""
+    def __call__(self, group: Tensor, sales: Tensor) -> Tensor:
+        """Return p of sales in groups (int64, they broadcast); 0 where a sale is no target."""
+        wanted = group * self.num_sales + sales
         if not len(self.keys):
-            return np.zeros(len(sales))
-        wanted = group * self.num_sales + sales.astype(np.int64)
-        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        found: F64 = np.where(self.keys[at] == wanted, self.share[at], 0.0)
-        return found
+            return torch.zeros(wanted.shape, device=wanted.device)
+        at = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
+        return self.share[at] * (self.keys[at] == wanted)
 
 
-def mixture(share: F64, *, in_batch: int, uniform: int, eligible: int) -> F64:
-    """Return Q_j = M * p_j + N / eligible: how many columns of a pool are expected to hold j.
+def log_q(share: Tensor, *, in_batch: Tensor, uniform: int, eligible: Tensor) -> Tensor:
+    """Return log(M * p_j + N / eligible): how many columns of a pool are expected to hold j.
 
     Each column gets the Q of all sources that could have drawn it, so that the pool estimates the
-    full sum once. Duplicates stay in the pool.
+    full sum once. -inf where nothing could draw the sale.
     """
-    return in_batch * share + uniform / max(eligible, 1)
+    return torch.log(in_batch * share + uniform / eligible.clamp(min=1))
 
 
-def in_batch_targets(requests: Requests, rows: I64, *, rng: np.random.Generator) -> I64:
-    """Draw one target of each row by its weight; sale rows I64[rows that have targets]."""
-    ptr, cells = ragged(requests.target_ptr, rows)
-    total = np.concatenate(([0.0], np.cumsum(requests.target_weight[cells], dtype=np.float64)))
-    first, last = ptr[:-1], ptr[1:]
-    has = first < last
-    first, last = first[has], last[has]
-    wanted = total[first] + rng.random(len(first)) * (total[last] - total[first])
-    drawn = np.clip(np.searchsorted(total, wanted, side="right") - 1, first, last - 1)
-    sales: I64 = requests.target_sale[cells[drawn]].astype(np.int64)
-    return sales
+def in_batch_targets(board: Board, rows: I64, *, noise: Noise) -> Tensor:
+    """Draw one target of each of n requests by its weight, sale rows int64 [n].
+
+    Every request needs a target.
+    """
+    cells = board.cells(rows)
+    total = board.target_weight[cells.cell].double().cumsum(0)
+    host = torch.from_numpy(np.stack((cells.ptr[:-1], cells.ptr[1:] - 1))).to(total.device)
+    first, last = host
+    before = torch.where(first > 0, total[(first - 1).clamp(min=0)], torch.zeros_like(total[:1]))
+    wanted = before + noise.unit(IN_BATCH, cells.request) * (total[last] - before)
+    drawn = torch.searchsorted(total, wanted, right=True)
+    return board.target_sale[cells.cell[torch.clamp(drawn, first, last)]]
+
+
+def archive_offset(launched: I64, shelf_size: I64, *, share: float, draws: int) -> tuple[I64, F32]:
+    """Return draws and o_j for each of g decision times, I64[g] and F32[g].
+
+    Draws come from the first `launched` sales by opening; none while nothing has closed.
+    o_j = log(share / (1 - share) * |shelf| / closed) - log(draws / launched): the share wanted
+    under equal scores, divided by the draws expected of each sale.
+    """
+    closed = launched - shelf_size
+    some = (np.minimum(closed, shelf_size) > 0) & (share > 0) & (draws > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = np.log(share / (1 - share) * shelf_size / closed)
+        offset = np.where(some, wanted - np.log(draws / launched), 0)
+    return np.where(some, draws, 0).astype(np.int64), offset.astype(np.float32)
 
 
 def ragged(ptr: I64, rows: I64) -> tuple[I64, I64]:
@@ -77,38 +157,3 @@ def ragged(ptr: I64, rows: I64) -> tuple[I64, I64]:
     starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
     cells = np.repeat(ptr[rows] - starts[:-1], counts) + np.arange(starts[-1], dtype=np.int64)
     return starts, cells
-
-
-@dataclass(frozen=True)
-class Archive:
-    """Uniform draws from all sales launched before an instant."""
-
-    sales: I64
-    """I64[draws]."""
-    offset: float
-    """o_j that gives the archive its share of the denominator under equal scores."""
-
-
-def archive(
-    launched: int, shelf_size: int, *, share: float, draws: int, rng: np.random.Generator
-) -> Archive:
-    """Draw from the first `launched` sales by opening; none while nothing has closed.
-
-    o_j = log(share / (1 - share) * |shelf| / closed) - log(draws / launched): the share wanted,
-    divided by the draws expected of each sale.
-    """
-    closed = launched - shelf_size
-    if min(closed, draws, shelf_size) <= 0 or share <= 0:
-        return Archive(sales=np.zeros(0, dtype=np.int64), offset=0.0)
-    wanted = np.log(share / (1 - share) * shelf_size / closed)
-    return Archive(
-        sales=rng.integers(0, launched, size=draws),
-        offset=float(wanted - np.log(draws / launched)),
-    )
-
-
-def log_q(share: F64, *, in_batch: int, uniform: int, eligible: int) -> F32:
-    """Return log Q of the mixture, -inf where nothing could draw the sale, F32[k]."""
-    expected = mixture(share, in_batch=in_batch, uniform=uniform, eligible=eligible)
-    with np.errstate(divide="ignore"):
-        return np.log(expected).astype(np.float32)

@@ -50,7 +50,7 @@ def run(job: TowerJob, number: int, train: Callable[[TowerJob], Path]) -> None:
 
     Raises:
         DivergedError, NoRoomError: one of them met it.
-        RecsysError: one of them failed otherwise.
+        RecsysError: one of them failed otherwise; it says which and with what.
     """
     context = get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -75,20 +75,49 @@ def run(job: TowerJob, number: int, train: Callable[[TowerJob], Path]) -> None:
 
 
 def _wait(job: TowerJob, children: list[Any], line: Connection) -> None:
-    """Hear the children out until the last has closed its end of the line."""
-    told = False
+    """Hear the children out until the last has closed its end of the line, or one has failed."""
     with suppress(EOFError):
-        while True:
-            if line.poll(0.1):
-                _hear(job, line.recv())
-            if job.stop.raised and not told:
-                told = _pass_on(children)
-            if any(child.exitcode not in {None, 0} for child in children):
-                break
-    for child in children:
-        child.join(_PATIENCE)
-    if any(child.exitcode != 0 for child in children):
-        raise RecsysError("a training process ended early; its error stands above")
+        _listen(job, children, line)
+    if not _failed(children):
+        for child in children:
+            child.join(_PATIENCE)
+    ends = _failed(children) or [
+        (rank, None) for rank, child in enumerate(children) if child.exitcode is None
+    ]
+    if ends:
+        raise _ending(ends, len(children))
+
+
+def _listen(job: TowerJob, children: list[Any], line: Connection) -> None:
+    told = False
+    while not _failed(children):
+        if line.poll(0.1):
+            _hear(job, line.recv())
+        if job.stop.raised and not told:
+            told = _pass_on(children)
+    # what it said last comes before how it ended
+    while line.poll():
+        _hear(job, line.recv())
+
+
+def _failed(children: list[Any]) -> list[tuple[int, int | None]]:
+    """Return rank and exit code of those that have failed."""
+    return [(rank, child.exitcode) for rank, child in enumerate(children) if child.exitcode]
+
+
+def _ending(ends: list[tuple[int, int | None]], number: int) -> RecsysError:
+    """Say which processes ended early, and how."""
+    said = ", ".join(f"{rank} of {number} {_how(code)}" for rank, code in ends)
+    hint = "its last words, if there are any, stand above"
+    if any(code == -signal.SIGKILL for _, code in ends):
+        hint = "the machine may have run out of memory: trainer.processes=1 asks for less of it"
+    return RecsysError(f"training process (rank) {said}", hint)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return f"did not end within {_PATIENCE:.0f} s"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
 def _pass_on(children: list[Any]) -> bool:
@@ -135,6 +164,12 @@ def _child(  # ruff: ignore[too-many-positional-arguments]  # a process hands th
     except RecsysError as error:
         if not job.stop.raised:
             line.send((type(error).__name__, str(error)))
+    except Exception as error:  # whatever it is, the parent must hear of it
+        line.send((
+            type(error).__name__,
+            f"training process (rank) {rank} of {world} failed: {type(error).__name__}: {error}",
+        ))
+        raise
 
 
 def _free_port() -> int:

@@ -9,9 +9,12 @@ from torch.nn.functional import normalize
 from recsys.towers.features import residual_mlp
 from recsys.towers.spec import TwoTower
 
+_HIDDEN = 16
+"""Width of what counts may say beyond a line."""
+
 
 class SaleTower(nn.Module):
-    """v = [unit part of length D - 1; c], c in [-bias_max, bias_max]."""
+    """v = [unit part of length D - 1; c], c = what content says + tau times what counts say."""
 
     as_of_mean: Tensor
     as_of_scale: Tensor
@@ -24,6 +27,9 @@ class SaleTower(nn.Module):
         self.mlp = residual_mlp(width=spec.dim, dim=spec.dim)
         self.content_bias = nn.Parameter(torch.zeros(spec.dim))
         self.as_of_bias = nn.Parameter(torch.zeros(as_of))
+        last = nn.Linear(_HIDDEN, 1, bias=False)
+        nn.init.zeros_(last.weight)
+        self.as_of_mlp = nn.Sequential(nn.Linear(as_of, _HIDDEN), nn.GELU(), last)
         self.base_bias = nn.Parameter(torch.zeros(1))
         self.register_buffer("as_of_mean", torch.zeros(as_of))
         self.register_buffer("as_of_scale", torch.ones(as_of))
@@ -32,11 +38,16 @@ class SaleTower(nn.Module):
         """Return the unit part of sales [n, D - 1] from their x [n, D]."""
         return normalize((x + self.mlp(x))[:, :-1], dim=1, eps=1e-6)
 
-    def bias(self, z: Tensor, as_of: Tensor) -> Tensor:
-        """Return c [n, 1] from content z [n, D] and what changes with time [n, A].
+    def content(self, z: Tensor) -> Tensor:
+        """Return what content [n, D] says of how wanted sales are, in [-bias_max, bias_max]."""
+        return self.bias_max * torch.tanh(z @ self.content_bias + self.base_bias)
 
-        Of content and counts before the decision alone: tomorrow's sale has one too.
+    def bias(self, content: Tensor, as_of: Tensor, *, tau: Tensor) -> Tensor:
+        """Return c [n, 1] from `content` [n, 1] and what changes with time [n, A].
+
+        Of content and counts before the decision alone: tomorrow's sale has one too. Counts speak
+        in logits, where log popularity with weight 1 is the popularity baseline.
         """
         lately = (as_of - self.as_of_mean) * self.as_of_scale
-        wanted = z @ self.content_bias + lately @ self.as_of_bias + self.base_bias
-        return self.bias_max * torch.tanh(wanted)[:, None]
+        counted: Tensor = lately @ self.as_of_bias[:, None] + self.as_of_mlp(lately)
+        return content + tau.detach() * counted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,22 +13,43 @@ from torch.nn.functional import softplus
 
 from recsys.domain.arrays import I64
 
+_NEVER = -1e30
+
 
 @dataclass(frozen=True)
-class Positives:
-    """Which columns are a row's own: row i of the block owns cells [ptr[i], ptr[i + 1])."""
+class Targets:
+    """What rows are to rank first: row i of the block owns cells [ptr[i], ptr[i + 1])."""
 
     ptr: I64
     """I64[n + 1], on the host, so that no chunk waits for the device."""
     row: Tensor
     """Row within the block, int64 [cells]."""
     column: Tensor
-    """Column within the block, int64 [cells]."""
+    """Row of v, of any block, int64 [cells]."""
+    own: Tensor
+    """Where it stands among the block's columns: never its row's negative, int64 [cells].
+    The block's last column, which is nobody's negative, stands for nowhere."""
+    weight: Tensor
+    """w_bp, float [cells]."""
+    shift: Tensor
+    """Added to the logit: -log Q of the classic correction, else 0, float [cells]."""
 
-    def within(self, first: int, last: int) -> tuple[slice, Tensor, Tensor]:
-        """Return the cells of rows [first, last), their rows counted from `first`, columns."""
+    def of(self, rows: slice) -> Targets:
+        """Return those of some rows, which are counted from the first of them."""
+        cells = slice(int(self.ptr[rows.start]), int(self.ptr[rows.stop]))
+        return Targets(
+            ptr=self.ptr[rows.start : rows.stop + 1] - cells.start,
+            row=self.row[cells] - rows.start,
+            column=self.column[cells],
+            own=self.own[cells],
+            weight=self.weight[cells],
+            shift=self.shift[cells],
+        )
+
+    def within(self, first: int, last: int) -> tuple[slice, Tensor]:
+        """Return the cells of rows [first, last), and their rows counted from `first`."""
         cells = slice(int(self.ptr[first]), int(self.ptr[last]))
-        return cells, self.row[cells] - first, self.column[cells]
+        return cells, self.row[cells] - first
 
 
 @dataclass(frozen=True)
@@ -38,15 +61,10 @@ class Block:
     columns: slice
     """Of v; C columns."""
     offset: Tensor
-    """o_j, float [C]; -inf = never a negative."""
-    targets: Positives
-    """The positives that are learned."""
-    weight: Tensor
-    """w_bp of each target, float [targets]."""
-    shift: Tensor
-    """Added to each target's logit: -log Q of the classic correction, else 0, float [targets]."""
-    masked: Positives
-    """All columns of any source that hold a positive of the row: never its negatives."""
+    """o_j, float [C]; -inf = nobody's negative, and always that of the last column."""
+    targets: Targets
+    past: Tensor | None = None
+    """More columns that are not a row's negatives, int64 [n, L]; the last one = nowhere."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,8 @@ class Kernel:
     """Rows of logits that exist at once."""
     low: bool = False
     """bfloat16 operands; sums, softmax and gradients stay float32."""
+    fuse: bool = False
+    """Compile the passes over the logits into one kernel each: for GPUs."""
     sharpness: float = 1.0
     """t2: factor on the negatives' log-sum; 1 is softmax (BSL uses 1.06 to 1.32)."""
 
@@ -79,13 +99,18 @@ def naive_softmax(
     """Return the same number as `chunked_softmax` by plain autograd, for tests and benchmarks."""
     total = u.new_zeros(())
     for block in blocks:
-        logits = scale * (u[block.rows] @ v[block.columns].T)
+        targets, mine = block.targets, u[block.rows]
+        logits = scale * (mine @ v[block.columns].T)
         masked = torch.zeros_like(logits, dtype=torch.bool)
-        masked[block.masked.row, block.masked.column] = True
-        negatives = (logits + block.offset).masked_fill(masked, -torch.inf).logsumexp(dim=1)
-        own = logits[block.targets.row, block.targets.column] + block.shift
-        gap = kernel.sharpness * negatives[block.targets.row] - own
-        total = total + (block.weight * softplus(gap)).sum()
+        masked[targets.row, targets.own] = True
+        if block.past is not None:
+            masked.scatter_(1, block.past, value=True)
+        # not -inf, of which autograd makes NaN where a row has no negative at all
+        allowed = (logits + block.offset).masked_fill(masked, _NEVER).clamp(min=_NEVER)
+        negatives = allowed.logsumexp(dim=1)
+        own = scale * (mine[targets.row] * v[targets.column]).sum(dim=1) + targets.shift
+        gap = kernel.sharpness * negatives[targets.row] - own
+        total = total + (targets.weight * softplus(gap)).sum()
     return total
 
 
@@ -93,7 +118,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *operands: Any) -> Tensor:
         u, v, scale, blocks, kernel = operands
-        sums = _Sums.zeros(u, v, scale=scale, low=kernel.low)
+        sums = _Sums.zeros(u, v, scale=scale, kernel=kernel)
         for block in blocks:
             height = block.rows.stop - block.rows.start
             for first in range(0, height, kernel.chunk):
@@ -121,50 +146,89 @@ class _Sums:
     dv: Tensor
     dscale: Tensor
     loss: Tensor
+    low: bool
+    fuse: bool
 
     @classmethod
-    def zeros(cls, u: Tensor, v: Tensor, *, scale: Tensor, low: bool) -> _Sums:
-        kind = torch.bfloat16 if low else u.dtype
+    def zeros(cls, u: Tensor, v: Tensor, *, scale: Tensor, kernel: Kernel) -> _Sums:
         return cls(
-            u=u.to(kind),
-            v=v.to(kind),
+            u=u,
+            v=v,
             scale=scale,
             du=torch.zeros_like(u),
             dv=torch.zeros_like(v),
             dscale=u.new_zeros(()),
             loss=u.new_zeros(()),
+            low=kernel.low,
+            fuse=kernel.fuse,
         )
 
     def add(self, block: Block, span: tuple[int, int], *, sharpness: float) -> None:
-        """Add loss and gradients of rows [first, last) of a block."""
+        """Add loss and gradients of rows [first, last) of a block.
+
+        d softplus(t2 N - s') = sigmoid(t2 N - s') (t2 dN - ds'),
+        dN = sum_j exp(s_j + o_j - N) ds_j.
+        """
         rows = slice(block.rows.start + span[0], block.rows.start + span[1])
-        u, v = self.u[rows], self.v[block.columns]
-        logits = (u @ v.T).to(self.du.dtype) * self.scale
-        loss, slope = _slope(logits, block, span, sharpness=sharpness)
-        self.loss += loss
-        self.dscale += (slope * logits).sum() / self.scale
-        slope = (slope * self.scale).to(u.dtype)
-        self.du[rows] += (slope @ v).to(self.du.dtype)
-        self.dv[block.columns] += (slope.T @ u).to(self.dv.dtype)
+        u, v = self._low(self.u[rows] * self.scale), self._low(self.v[block.columns])
+        logits = _masked(u @ v.T, block, span)
+        sums, shares_of = fused() if self.fuse else (log_sum, shares)
+        negatives = sums(logits, block.offset)
+        pull, push = self._pairs(block, span, negatives, sharpness=sharpness)
+        pushed = shares_of(logits, block.offset, total=negatives, push=push)
+        du = (pushed @ v).to(self.du.dtype)
+        # sum_ij share_ij s_ij / scale, without another pass over all logits
+        self.dscale += (du * self.u[rows]).sum() - pull
+        self.du[rows] += du * self.scale
+        self.dv[block.columns] += (pushed.T @ u).to(self.dv.dtype)
+
+    def _pairs(
+        self, block: Block, span: tuple[int, int], negatives: Tensor, *, sharpness: float
+    ) -> tuple[Tensor, Tensor]:
+        """Add what the targets pull; return their part of dscale, and each row's push [rows]."""
+        cells, row = block.targets.within(*span)
+        column, weight = block.targets.column[cells], block.targets.weight[cells]
+        here, there = self.u[block.rows.start + span[0] + row], self.v[column]
+        cosine = (here * there).sum(dim=1)
+        gap = sharpness * negatives[row] - cosine * self.scale - block.targets.shift[cells]
+        self.loss += (weight * softplus(gap)).sum()
+        pull = weight * torch.sigmoid(gap)
+        tug = (pull * self.scale)[:, None]
+        self.du.index_add_(0, block.rows.start + span[0] + row, there * -tug)
+        self.dv.index_add_(0, column, here * -tug)
+        push = torch.zeros_like(negatives).index_add_(0, row, sharpness * pull)
+        return (pull * cosine).sum(), push
+
+    def _low(self, values: Tensor) -> Tensor:
+        return values.bfloat16() if self.low else values
 
 
-def _slope(
-    logits: Tensor, block: Block, span: tuple[int, int], *, sharpness: float
-) -> tuple[Tensor, Tensor]:
-    """Return the loss of a chunk and its derivative by the logits [rows, C].
+def _masked(logits: Tensor, block: Block, span: tuple[int, int]) -> Tensor:
+    """Mask what is no negative of its row, in place."""
+    cells, row = block.targets.within(*span)
+    logits[row, block.targets.own[cells]] = -torch.inf
+    if block.past is not None:
+        logits.scatter_(1, block.past[span[0] : span[1]], -torch.inf)
+    return logits
 
-    d softplus(t2 N - s') = sigmoid(t2 N - s') (t2 dN - ds'), dN = sum_j exp(s_j + o_j - N) ds_j.
+
+def log_sum(logits: Tensor, offset: Tensor) -> Tensor:
+    """Return N [rows] = logsumexp over the columns of logits [rows, C] + offset [C]."""
+    return (logits.to(offset.dtype) + offset).logsumexp(dim=1)
+
+
+def shares(logits: Tensor, offset: Tensor, *, total: Tensor, push: Tensor) -> Tensor:
+    """Return push * exp(logits + offset - total) [rows, C] in the dtype of the logits.
+
+    A row without any negative has total = -inf and pushes nothing.
     """
-    cells, row, column = block.targets.within(*span)
-    _, masked_row, masked_column = block.masked.within(*span)
-    shifted = logits + block.offset
-    shifted[masked_row, masked_column] = -torch.inf
-    negatives = shifted.logsumexp(dim=1)
-    gap = sharpness * negatives[row] - logits[row, column] - block.shift[cells]
-    weight = block.weight[cells]
-    pull = weight * torch.sigmoid(gap)
-    push = torch.zeros_like(negatives).index_add_(0, row, sharpness * pull)
-    # a row without any negative has N = -inf and pulls nothing
-    shares = (shifted - negatives.clamp(min=-1e30)[:, None]).exp_()
-    slope = shares.mul_(push[:, None]).index_put_((row, column), -pull, accumulate=True)
-    return (weight * softplus(gap)).sum(), slope
+    shifted = logits.to(offset.dtype) + offset
+    pushed = shifted.sub_(total.clamp(min=_NEVER)[:, None]).exp_().mul_(push[:, None])
+    return pushed.to(logits.dtype)
+
+
+@cache
+def fused() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Return `log_sum` and `shares`, each compiled into one pass over memory."""
+    compiled: Callable[..., Any] = torch.compile
+    return compiled(log_sum, dynamic=True), compiled(shares, dynamic=True)

@@ -59,6 +59,25 @@ class AutoLoss(Spec):
 Loss = Annotated[AutoLoss | LiveShelf | Sampled | Full, Field(discriminator="kind")]
 
 
+class Spectral(Spec):
+    """Coordinates beside the towers', from one SVD of who engaged with what (MODEL 8).
+
+    For catalogues that change slowly: sales that open after the training have none.
+    """
+
+    rank: Annotated[int, Field(ge=0, le=1024)] = 0
+    """How many are added to the exported vectors; 0 = off."""
+    weights: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
+        0.03,
+        0.06,
+        0.12,
+        0.25,
+        0.5,
+        1.0,
+    )
+    """Weights tried on validation after training, beside none, in units of the towers' spread."""
+
+
 class TwoTower(Spec):
     """Members and sales as vectors whose inner product ranks (MODEL 2)."""
 
@@ -89,6 +108,8 @@ class TwoTower(Spec):
     """Chance that training hides a field of a sale or member."""
     id_dropout: Dropout = 0.0
     """Chance that training hides the own vector of a sale."""
+    spectral: Spectral = Spectral()
+    """Coordinates from an SVD, for sales that were there at the training."""
     loss: Loss = AutoLoss()
     """Which sales each request is compared with."""
     tau: Annotated[float, Field(ge=0.02, le=0.5)] = 0.07

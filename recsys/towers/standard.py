@@ -33,6 +33,10 @@ def standardise(net: TwoTowerNet, resident: Resident, requests: Requests) -> Non
     lately = resident.as_of(sales, requests.group_at[group], hours=net.spec.popularity_hours)
     _fit(torch.from_numpy(lately), net.sale_tower.as_of_mean, net.sale_tower.as_of_scale)
 
+    # start as the popularity of the shortest window, in logits: learning goes on from there
+    shortest = 1 + int(np.argmin(net.spec.popularity_hours))
+    net.sale_tower.as_of_bias[shortest] = 1 / net.sale_tower.as_of_scale[shortest].clamp(min=1e-3)
+
     known = targets(requests, resident.num_sales) >= max(1, net.spec.n_min)
     if net.spec.n_min == 0:
         known[:] = True

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from recsys.domain.arrays import I64
 from recsys.domain.encoded import Encoded
-from recsys.towers.features import Noise, SaleInput
+from recsys.towers.features import SaleInput
 from recsys.towers.member import Asked, MemberTower
+from recsys.towers.noise import Noise
 from recsys.towers.resident import Past, Resident
 from recsys.towers.sale import SaleTower
 from recsys.towers.spec import TwoTower
@@ -90,7 +91,9 @@ class TwoTowerNet(nn.Module):
 
     def sale_vectors(self, z: Tensor, x: Tensor, as_of: Tensor) -> Tensor:
         """Return v [n, D] from content, input vector and `Resident.as_of` [n, A]."""
-        return torch.cat((self.sale_tower.unit(x), self.sale_tower.bias(z, as_of)), dim=1)
+        tower = self.sale_tower
+        bias = tower.bias(tower.content(z)[:, None], as_of, tau=self.tau)
+        return torch.cat((tower.unit(x), bias), dim=1)
 
     def member_vectors(
         self, resident: Resident, asked: Asked, x: Tensor, *, noise: Noise | None

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from recsys.data.spectrum import Engaged
 from recsys.domain.arrays import I64
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY, KIND_WEIGHTS, Channel, Events, Kind
@@ -134,6 +135,13 @@ def requests(data: Dataset, stands: Sequence[Stand], asks: Sequence[Ask]) -> Req
         target_weight=KIND_WEIGHTS[np.array(kinds, dtype=np.int64)],
         outcome_us=3 * DAY,
     )
+
+
+def known_by(data: Dataset, day: float, *, most: int | None = None) -> Engaged:
+    """What all members did before a day."""
+    asks = [Ask(member, {}) for member in range(data.num_members)]
+    block = requests(data, [Stand(day, range(data.num_sales))], asks)
+    return Engaged.of(data.history, block, num_sales=data.num_sales, most=most)
 
 
 def history_end(history: Events, members: Sequence[int], at: Sequence[int]) -> I64:

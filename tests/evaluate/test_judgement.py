@@ -147,7 +147,7 @@ def test_the_notes_tell_what_baselines_do_not_know() -> None:
     )
     scorers = {"random": prefers(3), "popular": prefers(2), "ease": prefers(1)}
     notes = " ".join(judge(data, asked, scorers, spec=spec).notes)
-    assert "ease and item_knn know the 3 most popular of 4 sales" in notes
+    assert "ease, item_knn and gf_cf know the 3 most popular of 4 sales" in notes
     assert "not judged: logistic" in notes
     assert "pip install" in notes
     assert "logistic and boosted weigh" not in notes

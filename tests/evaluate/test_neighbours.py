@@ -18,7 +18,7 @@ from recsys.domain.schema import Bag, Categorical, Numeric, Schema, Text
 from recsys.evaluate import neighbours
 from recsys.evaluate.content import content
 from recsys.evaluate.neighbours import Common, ContentKnn, Together
-from tests.evaluate.hand import Ask, Did, Sale, Stand, instant, requests, shop
+from tests.evaluate.hand import Ask, Did, Sale, Stand, instant, known_by, requests, shop
 
 SALES, MEMBERS = 7, 12
 
@@ -30,6 +30,10 @@ def lived(seed: int) -> Dataset:
         for _ in range(rng.integers(1, 60))
     ]
     return shop([Sale("a", "x")] * SALES, did, members=MEMBERS)
+
+
+def common_of(data: Dataset, *, until: float, most: int = SALES) -> Common:
+    return Common.of(known_by(data, until, most=most))
 
 
 def bought(data: Dataset, until: float) -> F64:
@@ -52,7 +56,7 @@ def dense(common: Common, weights: F64) -> F64:
 @given(st.integers(0, 10_000), st.floats(1, 10), st.floats(0.5, 300))
 def test_ease_is_the_formula_of_its_paper(seed: int, until: float, ridge: float) -> None:
     data = lived(seed)
-    common = Common.of(data.history, SALES, until=instant(until), most=SALES)
+    common = common_of(data, until=until)
     x = bought(data, until)
     known = x.any(axis=0)
     p = np.linalg.inv(x[:, known].T @ x[:, known] + ridge * np.eye(known.sum()))
@@ -78,7 +82,7 @@ def scores_of(data: Dataset, common: Common, weights: object) -> F64:
 @given(st.integers(0, 10_000), st.integers(1, 8), st.floats(0, 20))
 def test_item_knn_is_a_shrunk_cosine(seed: int, keep: int, shrink: float) -> None:
     data = lived(seed)
-    common = Common.of(data.history, SALES, until=instant(10), most=SALES)
+    common = common_of(data, until=10)
     x = bought(data, 10)[:, common.place >= 0]
     gram = x.T @ x
     size = np.sqrt(np.diag(gram))
@@ -102,7 +106,7 @@ def test_item_knn_is_a_shrunk_cosine(seed: int, keep: int, shrink: float) -> Non
 def test_the_most_popular_are_known_and_the_others_score_nothing() -> None:
     did = [Did(member, sale, 1) for sale in range(4) for member in range(sale + 1)]
     data = shop([Sale("a")] * SALES, did, members=MEMBERS)
-    common = Common.of(data.history, SALES, until=instant(10), most=2)
+    common = common_of(data, until=10, most=2)
     assert common.place.tolist() == [-1, -1, 0, 1, -1, -1, -1]
     np.testing.assert_array_equal(common.gram, [[3, 3], [3, 4]])
     score = scores_of(data, common, common.ease(1.0))
@@ -113,7 +117,7 @@ def test_the_most_popular_are_known_and_the_others_score_nothing() -> None:
 def test_an_engagement_counts_once_however_often() -> None:
     did = [Did(0, 0, day) for day in (1, 2, 3)] + [Did(0, 1, 1)]
     data = shop([Sale("a")] * 2, did)
-    common = Common.of(data.history, 2, until=instant(10), most=2)
+    common = common_of(data, until=10, most=2)
     np.testing.assert_array_equal(common.gram, np.ones((2, 2)))
 
 
@@ -121,7 +125,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     data = lived(1)
 
     def made() -> tuple[Common, F64]:
-        common = Common.of(data.history, SALES, until=instant(10), most=SALES)
+        common = common_of(data, until=10)
         return common, common.cosine(neighbours=3, shrink=1.0).toarray()
 
     one, weights = made()
@@ -133,7 +137,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_shop_without_a_past_knows_no_sale() -> None:
     data = shop([Sale("a")] * SALES, members=MEMBERS)
-    common = Common.of(data.history, SALES, until=instant(10), most=SALES)
+    common = common_of(data, until=10)
     for weights in (common.ease(1.0), common.cosine(neighbours=3, shrink=1.0)):
         assert (scores_of(data, common, weights) == 0).all()
 

@@ -63,8 +63,7 @@ def test_a_sweep_is_one_run_each_and_the_config_can_be_printed(tmp_path: Path) -
     assert shown.returncode == 0, shown.stderr
     assert "  dim: 8\n" in shown.stdout
     assert "size: small" in shown.stdout
-    # Hydra keeps what was swept over
-    assert {path.name for path in tmp_path.iterdir()} == {"offline", "multirun.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"offline"}
 
 
 @pytest.mark.parametrize("preset", ["fdr", "overfit"])

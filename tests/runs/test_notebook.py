@@ -25,11 +25,15 @@ import recsys.domain.spec
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 ORDER = """
+import sys
 import recsys.evaluate.judge
 from recsys import evaluate, fit
 import recsys.evaluate.report
 from recsys.evaluate import spec
+import recsys.evaluate.metrics as metrics
 assert callable(evaluate) and recsys.evaluate is evaluate
+assert metrics.__name__ == "recsys.evaluate.metrics"
+assert recsys.evaluate.report is sys.modules["recsys.evaluate.report"]
 """
 
 

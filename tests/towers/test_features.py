@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.towers.features import BagInput, Noise, SaleInput, clip_length
+from recsys.towers.features import BagInput, SaleInput, clip_length
+from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag
 from recsys.towers.spec import TwoTower
 

@@ -28,6 +28,7 @@ from recsys.towers.spec import Auto, Cpu, Gpu, Loss, Sampled, TwoTower
 from tests.towers.following import (
     TWO,
     Steps,
+    assert_same_bits,
     flat,
     newest,
     state_of,
@@ -142,9 +143,15 @@ def test_a_catalogue_that_never_closes_is_learned_too(
     assert not rows[-1].skipped
 
 
-def test_an_exact_run_is_possible_when_asked_for(shop: Shop, tmp_path: Path) -> None:
-    exact = Cpu(threads=1, deterministic=True)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_same_seed_gives_the_same_bits_on_two_threads(
+    endless: Shop, tmp_path: Path, deterministic: bool
+) -> None:
+    exact = Cpu(threads=2, deterministic=deterministic)
+    spec = TwoTower(dim=16, epochs=2, loss=Sampled(in_batch=16, uniform=32))
+    runs = [replace(job(endless, tmp_path / str(n), spec), trainer=exact) for n in range(2)]
     try:
-        fit(replace(job(shop, tmp_path, TwoTower(dim=8, epochs=1)), trainer=exact))
+        kept = [fit(run) for run in runs]
     finally:
         torch.use_deterministic_algorithms(False)
+    assert_same_bits(*kept)

@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import softplus
 
 from recsys.towers.batches import past_of
-from recsys.towers.features import Noise
 from recsys.towers.member import NUMBERS, History, past_numbers
+from recsys.towers.noise import Noise
 from recsys.towers.resident import Window
 from recsys.towers.spec import TwoTower
 from recsys.towers.two_tower import ask

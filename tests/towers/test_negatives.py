@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-from recsys.domain.arrays import F32, I64
+from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
 from recsys.towers.negatives import (
+    ARCHIVE,
+    UNIFORM,
+    Board,
     TargetShare,
-    archive,
+    archive_offset,
     generator,
     in_batch_targets,
     log_q,
-    mixture,
     ragged,
 )
+from recsys.towers.noise import Noise
 
-DRAWS = 4_000
+DRAWS = 1_000
 
 
 def endless(targets: list[list[int]], weights: list[list[float]], shelf: int = 6) -> Requests:
@@ -43,59 +48,69 @@ def endless(targets: list[list[int]], weights: list[list[float]], shelf: int = 6
 PLAN = endless([[0], [0, 1], [2], [0]], [[1.0], [0.25, 0.75], [1.0], [1.0]])
 
 
+CPU = torch.device("cpu")
+BOARD = Board.of(PLAN, CPU)
+ALL = torch.arange(6)
+GROUP = torch.tensor(0)
+
+
+def share_of(sales: Tensor) -> Tensor:
+    return TargetShare.of(PLAN, 6, CPU)(GROUP, sales)
+
+
+def logs(p: Tensor, *, in_batch: int, uniform: int) -> Tensor:
+    return log_q(p, in_batch=torch.tensor(in_batch), uniform=uniform, eligible=torch.tensor(6))
+
+
 def test_q_of_a_planned_set_equals_hand_counts() -> None:
-    share = TargetShare.of(PLAN, num_sales=6)
-    sales = np.arange(6)
-    p = share(0, sales)
+    p = share_of(ALL)
     np.testing.assert_allclose(p, [2.25 / 4, 0.75 / 4, 1 / 4, 0, 0, 0], rtol=1e-6)
-    q = mixture(p, in_batch=3, uniform=2, eligible=6)
-    np.testing.assert_allclose(q, 3 * p + 2 / 6)
-    np.testing.assert_allclose(
-        log_q(p, in_batch=3, uniform=2, eligible=6), np.log(3 * p + 2 / 6), rtol=1e-6
-    )
+    torch.testing.assert_close(logs(p, in_batch=3, uniform=2), (3 * p + 2 / 6).log())
 
 
 def test_shares_of_a_group_sum_to_one() -> None:
-    assert TargetShare.of(PLAN, num_sales=6)(0, np.arange(6)).sum() == pytest.approx(1)
+    assert float(share_of(ALL).sum()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("in_batch", "uniform"), [(2, 0), (0, 5), (2, 5)])
 def test_a_pool_estimates_the_exact_sum(in_batch: int, uniform: int) -> None:
-    share = TargetShare.of(PLAN, num_sales=6)
-    scores: F32 = np.array([2.0, -1.0, 0.5, 1.0, -0.3, 0.2], dtype=np.float32)
-    p = share(0, np.arange(6))
-    reachable = (p > 0) if uniform == 0 else np.ones(6, dtype=np.bool_)
-    exact = np.exp(scores)[reachable].sum()
+    scores = torch.tensor([2.0, -1.0, 0.5, 1.0, -0.3, 0.2])
+    p = share_of(ALL)
+    reachable = (p > 0) if uniform == 0 else torch.ones(6, dtype=torch.bool)
+    exact = float(scores[reachable].exp().sum())
     sums = np.empty(DRAWS)
+    places = torch.arange(uniform)
     for draw in range(DRAWS):
-        rng = generator(7, draw)
         # a batch of the group: some of its requests, in random order
-        rows: I64 = rng.permutation(4)[:in_batch]
-        pool = np.concatenate((in_batch_targets(PLAN, rows, rng=rng), rng.integers(0, 6, uniform)))
-        offset = -log_q(share(0, pool), in_batch=in_batch, uniform=uniform, eligible=6)
-        sums[draw] = np.exp(scores[pool] + offset).sum()
+        rows: I64 = generator(7, draw).permutation(4)[:in_batch]
+        noise = Noise.of(7, draw)
+        drawn = in_batch_targets(BOARD, rows, noise=noise)
+        pool = torch.cat((drawn, noise.below(torch.tensor(6), UNIFORM, places)))
+        offset = -logs(share_of(pool), in_batch=in_batch, uniform=uniform)
+        sums[draw] = float((scores[pool] + offset).exp().sum())
     error = sums.std() / np.sqrt(DRAWS)
     assert abs(sums.mean() - exact) < 3.3 * error
 
 
 def test_correcting_uniform_columns_by_the_in_batch_share_would_be_wrong() -> None:
-    share = TargetShare.of(PLAN, num_sales=6)
-    p = share(0, np.arange(6))
-    assert np.all(log_q(p, in_batch=0, uniform=4, eligible=6) == np.float32(np.log(4 / 6)))
+    p = share_of(ALL)
+    assert torch.allclose(logs(p, in_batch=0, uniform=4), torch.tensor(4 / 6).log())
 
 
 def test_the_archive_holds_its_share_under_equal_scores() -> None:
-    totals = []
-    for draw in range(2000):
-        drawn = archive(50, 10, share=0.2, draws=30, rng=generator(3, draw))
-        totals.append(np.exp(drawn.offset) * (drawn.sales >= 10).sum())
-    share = np.mean(totals) / (np.mean(totals) + 10)
-    assert share == pytest.approx(0.2, abs=0.005)
+    draws, offset = archive_offset(np.array([50]), np.array([10]), share=0.2, draws=30)
+    assert draws.tolist() == [30]
+    drawn = Noise.of(3).below(torch.tensor(50), ARCHIVE, torch.arange(60_000))
+    archived = float((drawn >= 10).double().mean()) * 30 * float(np.exp(offset[0]))
+    assert archived / (archived + 10) == pytest.approx(0.2, abs=0.005)
 
 
 def test_nothing_is_drawn_while_nothing_has_closed() -> None:
-    assert len(archive(10, 10, share=0.2, draws=30, rng=generator(1)).sales) == 0
-    assert len(archive(50, 10, share=0.0, draws=30, rng=generator(1)).sales) == 0
+    launched, shelf = np.array([10, 50, 0]), np.array([10, 10, 0])
+    draws, offset = archive_offset(launched, shelf, share=0.2, draws=30)
+    assert draws.tolist() == [0, 30, 0]
+    assert np.all(np.isfinite(offset))
+    assert not archive_offset(launched, shelf, share=0.0, draws=30)[0].any()
 
 
 def test_draws_depend_on_their_keys_alone() -> None:
@@ -106,10 +121,20 @@ def test_draws_depend_on_their_keys_alone() -> None:
 
 
 def test_a_row_draws_its_targets_by_weight() -> None:
-    rng = generator(5)
-    drawn = in_batch_targets(PLAN, np.ones(4000, dtype=np.int64), rng=rng)
-    assert set(drawn.tolist()) == {0, 1}
-    assert (drawn == 1).mean() == pytest.approx(0.75, abs=0.03)
+    drawn = torch.cat([
+        in_batch_targets(BOARD, np.array([2, 1]), noise=Noise.of(5, draw)) for draw in range(1000)
+    ])
+    assert torch.all(drawn[::2] == 2)
+    assert set(drawn[1::2].tolist()) == {0, 1}
+    assert float((drawn[1::2] == 1).double().mean()) == pytest.approx(0.75, abs=0.05)
+
+
+def test_what_a_request_draws_does_not_depend_on_its_neighbours() -> None:
+    many = endless([[0, 1, 2]] * 40, [[0.2, 0.3, 0.5]] * 40)
+    board, noise = Board.of(many, CPU), Noise.of(1)
+    whole = in_batch_targets(board, np.arange(40), noise=noise)
+    assert torch.equal(in_batch_targets(board, np.array([30, 7]), noise=noise), whole[[30, 7]])
+    assert len(set(whole.tolist())) == 3
 
 
 def test_ragged_rows_come_in_the_order_asked_for() -> None:

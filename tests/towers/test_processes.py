@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,36 @@ def test_what_a_process_says_reaches_whom_it_is_for(shop: Shop, tmp_path: Path) 
         processes._hear(asked, ("NoRoomError", "no room"))
     with pytest.raises(RecsysError, match="unheard of"):
         processes._hear(asked, ("ValueError", "unheard of"))
+
+
+def breaks_in_the_second(asked: TowerJob) -> Path:
+    if processes.share().rank == 1:
+        raise ValueError("a planted fault")
+    time.sleep(60)
+    return asked.checkpoints
+
+
+def is_killed(asked: TowerJob) -> Path:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return asked.checkpoints
+
+
+@pytest.mark.slow
+def test_an_error_says_which_process_failed_and_with_what(shop: Shop, tmp_path: Path) -> None:
+    asked = job(shop, tmp_path, SPEC)
+    with pytest.raises(RecsysError, match=r"1 of 2 failed: ValueError: a planted fault"):
+        processes.run(asked, 2, breaks_in_the_second)
+    with pytest.raises(RecsysError, match=r"0 of 1 was ended by SIGKILL") as caught:
+        processes.run(asked, 1, is_killed)
+    assert "memory" in str(caught.value)
+
+
+def test_how_a_process_ended_is_said_in_words() -> None:
+    error = processes._ending([(0, 3), (2, -signal.SIGTERM), (3, None)], 4)
+    said = str(error)
+    assert "0 of 4 ended with code 3" in said
+    assert "2 of 4 was ended by SIGTERM" in said
+    assert "3 of 4 did not end within" in said
 
 
 def test_a_process_knows_its_share_from_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import starmap
 
 import numpy as np
@@ -9,45 +10,55 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.towers.softmax import Block, Kernel, Positives, chunked_softmax, naive_softmax
+from recsys.towers.softmax import Block, Kernel, Targets, chunked_softmax, naive_softmax
 
 
-def positives(rows: list[list[int]]) -> Positives:
+def targets_of(
+    rows: list[list[int]], *, first: int = 0, dtype: torch.dtype = torch.float32
+) -> Targets:
+    """Targets of weight 1 that stand among the block's own columns, which start at `first`."""
     ptr = np.cumsum([0, *(len(columns) for columns in rows)])
     row = np.repeat(np.arange(len(rows)), np.diff(ptr))
-    column = np.array([c for columns in rows for c in columns], dtype=np.int64)
-    return Positives(ptr, torch.from_numpy(row), torch.from_numpy(column))
+    own = torch.tensor([c for columns in rows for c in columns], dtype=torch.int64)
+    ones = torch.ones(len(own), dtype=dtype)
+    return Targets(ptr, torch.from_numpy(row), own + first, own, ones, torch.zeros_like(ones))
 
 
 def random_case(
     seed: int, *, heights: tuple[int, ...] = (5, 3), columns: int = 7, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, list[Block]]:
+    """Blocks whose last column is nobody's; some targets are columns of no block."""
     rng = np.random.default_rng(seed)
     blocks, row, column = [], 0, 0
+    beyond = len(heights) * columns
     for height in heights:
         own = [
-            sorted(rng.choice(columns, rng.integers(1, 4), replace=False)) for _ in range(height)
+            sorted(rng.choice(columns - 1, rng.integers(1, 4), replace=False).tolist())
+            for _ in range(height)
         ]
-        own = [[int(c) for c in cs] for cs in own]
-        masked = [sorted({*cs, int(rng.integers(columns))}) for cs in own]
-        targets = positives(own)
+        targets = targets_of(own, first=column, dtype=dtype)
         cells = len(targets.row)
+        outside = torch.from_numpy(rng.random(cells) < 0.3)
         offset = torch.from_numpy(rng.normal(size=columns)).to(dtype)
-        offset[rng.integers(columns)] = -torch.inf
+        offset[[rng.integers(columns), -1]] = -torch.inf
         blocks.append(
             Block(
                 rows=slice(row, row + height),
                 columns=slice(column, column + columns),
                 offset=offset,
-                targets=targets,
-                weight=torch.from_numpy(rng.random(cells)).to(dtype),
-                shift=torch.from_numpy(rng.normal(size=cells)).to(dtype),
-                masked=positives(masked),
+                targets=replace(
+                    targets,
+                    column=torch.where(outside, beyond, targets.column),
+                    own=torch.where(outside, columns - 1, targets.own),
+                    weight=torch.from_numpy(rng.random(cells)).to(dtype),
+                    shift=torch.from_numpy(rng.normal(size=cells)).to(dtype),
+                ),
+                past=torch.from_numpy(rng.integers(0, columns, (height, 2))),
             )
         )
         row, column = row + height, column + columns
     u = torch.from_numpy(rng.normal(size=(row, 4))).to(dtype).requires_grad_()
-    v = torch.from_numpy(rng.normal(size=(column, 4))).to(dtype).requires_grad_()
+    v = torch.from_numpy(rng.normal(size=(column + 1, 4))).to(dtype).requires_grad_()
     return u, v, torch.tensor(1.7, dtype=dtype, requires_grad=True), blocks
 
 
@@ -89,29 +100,36 @@ def test_a_masked_column_gets_no_push() -> None:
     only = Block(
         rows=slice(0, 1),
         columns=slice(0, 7),
-        offset=torch.zeros(7, dtype=torch.float64),
-        targets=positives([[2]]),
-        weight=torch.ones(1, dtype=torch.float64),
-        shift=torch.zeros(1, dtype=torch.float64),
-        masked=positives([[2, 4, 5]]),
+        offset=torch.zeros(7, dtype=torch.float64).index_fill(0, torch.tensor([6]), -torch.inf),
+        targets=targets_of([[2]], dtype=torch.float64),
+        past=torch.tensor([[4, 5, 6]]),
     )
     loss = chunked_softmax(u, v, scale, blocks=[only], kernel=Kernel())
     dv = torch.autograd.grad(loss, v)[0]
-    assert torch.all(dv[[4, 5]] == 0)
-    assert torch.all(dv[[0, 1, 2, 3, 6]].norm(dim=1) > 0)
+    assert torch.all(dv[[4, 5, 6]] == 0)
+    assert torch.all(dv[[0, 1, 2, 3]].norm(dim=1) > 0)
+
+
+def test_a_target_outside_the_columns_pulls_and_pushes_nothing_away() -> None:
+    u, v, scale, _ = random_case(1, heights=(1,), dtype=torch.float64)
+    outside = replace(
+        targets_of([[0]], dtype=torch.float64), column=torch.tensor([7]), own=torch.tensor([6])
+    )
+    offset = torch.tensor([0.0] * 6 + [-torch.inf], dtype=torch.float64)
+    only = Block(slice(0, 1), slice(0, 7), offset, outside)
+    loss = chunked_softmax(u, v, scale, blocks=[only], kernel=Kernel())
+    logits = (scale * v @ u[0]).detach()
+    others = torch.arange(8) != 6
+    torch.testing.assert_close(loss.detach(), logits[others].logsumexp(0) - logits[7])
+    dv = torch.autograd.grad(loss, v)[0]
+    assert torch.all(dv[6] == 0)
+    assert torch.all(dv[[0, 1, 2, 3, 4, 5, 7]].norm(dim=1) > 0)
 
 
 def test_a_row_whose_every_column_is_its_own_costs_nothing() -> None:
-    u, v, scale, _ = random_case(1, heights=(1,), columns=2, dtype=torch.float32)
-    block = Block(
-        rows=slice(0, 1),
-        columns=slice(0, 2),
-        offset=torch.zeros(2),
-        targets=positives([[0, 1]]),
-        weight=torch.tensor([0.5, 0.5]),
-        shift=torch.zeros(2),
-        masked=positives([[0, 1]]),
-    )
+    u, v, scale, _ = random_case(1, heights=(1,), columns=3, dtype=torch.float32)
+    targets = replace(targets_of([[0, 1]]), weight=torch.tensor([0.5, 0.5]))
+    block = Block(slice(0, 1), slice(0, 3), torch.tensor([0.0, 0.0, -torch.inf]), targets)
     loss = chunked_softmax(u, v, scale, blocks=[block], kernel=Kernel())
     grads = torch.autograd.grad(loss, (u, v, scale))
     assert torch.equal(loss.detach(), torch.zeros(()))
@@ -136,19 +154,11 @@ def test_a_second_derivative_is_refused() -> None:
 
 def test_the_logits_of_all_rows_never_exist_at_once() -> None:
     rows, columns = 4096, 2000
-    empty = Positives(
-        np.zeros(rows + 1, dtype=np.int64),
-        torch.zeros(0, dtype=torch.int64),
-        torch.zeros(0, dtype=torch.int64),
-    )
     block = Block(
         rows=slice(0, rows),
         columns=slice(0, columns),
         offset=torch.zeros(columns),
-        targets=empty,
-        weight=torch.zeros(0),
-        shift=torch.zeros(0),
-        masked=empty,
+        targets=targets_of([[] for _ in range(rows)]),
     )
     u, v = torch.randn(rows, 8), torch.randn(columns, 8)
     with torch.profiler.profile(profile_memory=True) as profile:
