@@ -73,10 +73,10 @@ def _before_shelves(
         missed, hits = missed + elsewhere, hits + len(requests.target_sale)
         made[name] = requests if name == "towers" else _limited(requests, source)
         if len(made[name]) < len(requests):
-            notes.append(f"{len(made[name])} of {len(requests)} requests of {name} are judged")
+            notes.append(f"{len(made[name]):,} of {len(requests):,} requests of {name} are judged")
     notes.append(
-        f"{missed} engagements within {source.outcome_hours:g} hours of a decision fell on sales "
-        f"that were not on its shelf; {hits} outcomes (member, decision, sale) were"
+        f"{missed:,} engagements within {source.outcome_hours:g} hours of a decision fell on sales "
+        f"that were not on its shelf; {hits:,} outcomes (member, decision, sale) were"
     )
     return made, tuple(notes)
 

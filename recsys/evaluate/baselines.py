@@ -84,12 +84,13 @@ def _comparing(
     known = partial(Engaged.of, history, towers, num_sales=dataset.num_sales, most=spec.ease_sales)
 
     def common() -> Common:
-        # item_knn and ease share one Gram matrix; whoever comes first pays for it
+        """Return the Gram matrix that item_knn and ease share; whoever comes first pays for it."""
         if not made:
             made.append(Common.of(known()))
         return made[0]
 
     def item_knn() -> Scorer:
+        """Keep the nearest neighbours of each sale."""
         cosine = common().cosine(neighbours=spec.knn_neighbours, shrink=spec.knn_shrink)
         return Together(history, common().place, cosine)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 
 from markupsafe import Markup
 
@@ -21,6 +22,11 @@ _NOMINAL = 420
 
 _HEIGHTS = (-7.0, 16.0, -20.0, 29.0)
 """Where a label may stand above or below its mark, in pixels."""
+
+_Line = tuple[tuple[float, float], tuple[float, float]]
+"""Both ends of a line, each percent from the left and pixels from the top."""
+_Box = tuple[float, float, float, float]
+"""Left, top, width and height in pixels of a picture _NOMINAL wide."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,12 @@ class Axes:
 
 def line(series: Sequence[Sequence[Point]], axes: Axes, *, about: str) -> Markup:
     """Draw series whose points are joined in their order; `about` is read to the blind."""
-    paths = [
-        joined([axes.place(point.x, point.y) for point in points], points[0].tone)
-        for points in series
-        if points
-    ]
-    return _plot(paths, [point for points in series for point in points], axes, about=about)
+    ways = [[axes.place(point.x, point.y) for point in points] for points in series if points]
+    tones = [points[0].tone for points in series if points]
+    paths = list(starmap(joined, zip(ways, tones, strict=True)))
+    lines = [ends for way in ways for ends in pairwise(way)]
+    marks = [point for points in series for point in points]
+    return _plot(paths, marks, axes, about=about, lines=lines)
 
 
 def scatter(points: Sequence[Point], axes: Axes, *, about: str, diagonal: bool = False) -> Markup:
@@ -205,7 +211,14 @@ def _inset(scale: Scale, value: float) -> float:
     return 3 + 94 * scale.share(value)
 
 
-def _plot(under: Sequence[Markup], points: Sequence[Point], axes: Axes, *, about: str) -> Markup:
+def _plot(
+    under: Sequence[Markup],
+    points: Sequence[Point],
+    axes: Axes,
+    *,
+    about: str,
+    lines: Sequence[_Line] = (),
+) -> Markup:
     frame = [tag("text", axes.y_name, y=11, class_="name")]
     for tick, text in axes.y.labels(most=5):
         top = axes.place(axes.x.low, tick)[1]
@@ -219,25 +232,28 @@ def _plot(under: Sequence[Markup], points: Sequence[Point], axes: Axes, *, about
         frame.append(tag("text", words, x=x, y=axes.floor + 15, class_="mid"))
     frame.append(tag("text", axes.x_name, x="100%", y=axes.height - 4, class_="name end"))
     marks = [mark for point in points for mark in _mark(point, axes)]
-    return picture([*frame, *under, *marks, *_labels(points, axes)], axes.height, about)
+    drawn = [*lines, *(whisker for point in points for whisker in _whiskers(point, axes))]
+    texts = _labels(points, axes, drawn)
+    return picture([*frame, *under, *marks, *texts], axes.height, about)
+
+
+def _whiskers(point: Point, axes: Axes) -> list[_Line]:
+    across = [axes.place(end, point.y) for end in point.x_range or ()]
+    down = [axes.place(point.x, end) for end in point.y_range or ()]
+    return [(ends[0], ends[1]) for ends in (across, down) if ends]
 
 
 def _mark(point: Point, axes: Axes) -> list[Markup]:
-    place, css = axes.place(point.x, point.y), point.tone
-    marks = []
-    if point.x_range:
-        ends = [axes.place(end, point.y) for end in point.x_range]
-        marks.append(segment(ends[0], ends[1], css))
-    if point.y_range:
-        ends = [axes.place(point.x, end) for end in point.y_range]
-        marks.append(segment(ends[0], ends[1], css))
-    return [*marks, symbol(place, point.shape, point.tone, title=point.title)]
+    place, tone = axes.place(point.x, point.y), point.tone
+    whiskers = [segment(start, end, tone) for start, end in _whiskers(point, axes)]
+    return [*whiskers, symbol(place, point.shape, tone, title=point.title)]
 
 
-def _labels(points: Sequence[Point], axes: Axes) -> list[Markup]:
-    """Put each label at the first free side of its mark: near before far, right before left."""
+def _labels(points: Sequence[Point], axes: Axes, lines: Sequence[_Line] = ()) -> list[Markup]:
+    """Put each label at the freest side of its mark: near before far, right before left."""
     places = [axes.place(point.x, point.y) for point in points]
     taken = [(x * _NOMINAL / 100 - 4, y - 4, 8.0, 8.0) for x, y in places]
+    crossed = [box for line in lines for box in _along(line)]
     labels = []
     for point, (x, y) in zip(points, places, strict=True):
         if not point.label:
@@ -245,7 +261,7 @@ def _labels(points: Sequence[Point], axes: Axes) -> list[Markup]:
         width, center = 6.2 * len(point.label), x * _NOMINAL / 100
         sides = [(right, down) for down in _HEIGHTS for right in (9.0, -9 - width)]
         boxes = [(center + right, y + down - 10, width, 12.0) for right, down in sides]
-        chosen = next((i for i, box in enumerate(boxes) if _is_free(box, taken)), 0)
+        chosen = min(range(len(boxes)), key=lambda i: _crowd(boxes[i], taken, crossed))
         taken.append(boxes[chosen])
         right, down = sides[chosen]
         css, shift = ("label", 9) if right > 0 else ("label end", -9)
@@ -262,11 +278,21 @@ def _labels(points: Sequence[Point], axes: Axes) -> list[Markup]:
     return labels
 
 
-def _is_free(
-    box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]
-) -> bool:
-    x, y, width, height = box
-    inside = x >= 0 and x + width <= _NOMINAL
-    return inside and not any(
-        x < a + w and a < x + width and y < b + h and b < y + height for a, b, w, h in taken
-    )
+def _along(line: _Line) -> list[_Box]:
+    """Return small boxes along a line, in nominal pixels."""
+    (x1, y1), (x2, y2) = ((x * _NOMINAL / 100, y) for x, y in line)
+    steps = max(int(max(abs(x2 - x1), abs(y2 - y1)) / 4), 1)
+    shares = [i / steps for i in range(steps + 1)]
+    return [(x1 + s * (x2 - x1) - 1, y1 + s * (y2 - y1) - 1, 2.0, 2.0) for s in shares]
+
+
+def _crowd(box: _Box, taken: Sequence[_Box], crossed: Sequence[_Box]) -> tuple[bool, int, int]:
+    """Count what a text would cover: whether it leaves the picture, marks and texts, lines."""
+    x, _, width, _ = box
+    outside = x < 0 or x + width > _NOMINAL
+    return outside, sum(_meet(box, other) for other in taken), sum(_meet(box, o) for o in crossed)
+
+
+def _meet(one: _Box, other: _Box) -> bool:
+    (x, y, width, height), (a, b, w, h) = one, other
+    return x < a + w and a < x + width and y < b + h and b < y + height

@@ -23,6 +23,8 @@ _LOOKS: dict[str, tuple[Tone, Shape]] = {
 }
 _HEADLINE, _SLICED = "grid-headline", "grid-slices"
 """Names of the lines that the rows of each table share."""
+_OF_THE_PAST = ("popular", "popular_7d", "own_counts", "item_knn", "ease", "gf_cf")
+"""Baselines that know a sale by its own engagements alone."""
 _METRICS = ("ndcg", "recall", "mrr", "hit", "discovery_rate", "discovery_hits", "ild", "coverage")
 _SLICES = (
     ("Age of the sale", ("day0", "older")),
@@ -43,6 +45,8 @@ class TrackRow:
     track: Markup
     figure: str
     css: str = ""
+    second: str = ""
+    """The same in another metric."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,27 @@ def slate_depth(report: Report) -> str:
     return min((depth for depth in depths if depth.isdigit()), key=int, default="")
 
 
+def without_past(report: Report) -> str:
+    """Say which baselines cannot tell apart the sales of day 0; empty where that is not asked."""
+    if not report.headline.startswith("day0/"):
+        return ""
+    rows = {row.name: row for row in standings(report, report.headline)}
+    chance = rows.get("random")
+    if chance is None:
+        return ""
+    blind = [
+        rows[name].label
+        for name in _OF_THE_PAST
+        if name in rows and rows[name].estimate.low <= chance.estimate.high
+    ]
+    if not blind:
+        return ""
+    return (
+        f"No better than random here: {', '.join(blind)}. They go by what a sale itself has seen, "
+        "and a sale of day 0 has no past yet."
+    )
+
+
 def slices(report: Report) -> TrackTable | None:
     """Draw taste beside the best baseline of each slice; None where nothing was sliced."""
     metric = slice_metric(report)
@@ -117,10 +142,15 @@ def slices(report: Report) -> TrackTable | None:
         return None
     scale = _scale(row for _, group in groups for _, rows in group for row in rows)
     drawn = (
-        (title, tuple(_slice_row(name, rows, scale) for name, rows in group))
+        (title, tuple(_slice_row(report, (name, rows), scale) for name, rows in group))
         for title, group in groups
     )
     return TrackTable(tuple(drawn), charts.track_axis(scale, grid=_SLICED))
+
+
+def second_metric(report: Report) -> str:
+    """Name the metric written beside that of the slices: recall at the same depth."""
+    return f"recall_at_{slice_metric(report).partition('_at_')[2] or '10'}"
 
 
 def slice_metric(report: Report) -> str:
@@ -182,9 +212,11 @@ def _pair(report: Report, metric: str) -> tuple[Standing, ...]:
     return tuple(sorted(chosen, key=lambda row: row.role)) if len(chosen) == 2 else ()
 
 
-def _slice_row(name: str, rows: Sequence[Standing], scale: Scale) -> TrackRow:
-    best, taste = rows
-    points = [_point(row) for row in rows]
+def _slice_row(report: Report, pair: tuple[str, Sequence[Standing]], scale: Scale) -> TrackRow:
+    name, (best, taste) = pair
+    second = second_metric(report)
+    also = [report.scorers[row.name][name].get(second) for row in (taste, best)]
+    points = [_point(row) for row in (best, taste)]
     loses = best.estimate.low > taste.estimate.high
     return TrackRow(
         label=_slice_label(name),
@@ -192,6 +224,7 @@ def _slice_row(name: str, rows: Sequence[Standing], scale: Scale) -> TrackRow:
         track=charts.track(points, scale, about=name, grid=_SLICED),
         figure=f"{wording.plain(taste.estimate.value)} | {wording.plain(best.estimate.value)}",
         css="behind" if loses else "",
+        second=" | ".join(wording.plain(one.value) if one else wording.NOT_KNOWN for one in also),
     )
 
 

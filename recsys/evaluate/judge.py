@@ -46,11 +46,13 @@ class _Judged:
     means: dict[str, tuple[list[str], Means]] = field(default_factory=dict)
 
     def matrix(self, where: str) -> tuple[list[str], F64]:
+        """Return the figures of one slice, their names and F64[requests, figures]."""
         names = list(self.chunks[0].slices[where])
         columns = [np.concatenate([c.slices[where][name] for c in self.chunks]) for name in names]
         return names, np.stack(columns, axis=1)
 
     def top(self) -> I64:
+        """Return the first sales of each list, I64[requests, longest k], NONE where it ended."""
         width = max(chunk.top.shape[1] for chunk in self.chunks)
         return np.concatenate([
             np.pad(c.top, ((0, 0), (0, width - c.top.shape[1])), constant_values=NONE)
@@ -210,20 +212,20 @@ def _notes(
 ) -> tuple[str, ...]:
     without = int((np.diff(requests.target_ptr) == 0).sum())
     asked = (
-        f"{len(requests)} requests of {len(np.unique(requests.member))} members on "
-        f"{len(np.unique(requests.group))} shelves; {without} without an outcome are left out of "
-        f"the ranking figures; intervals: {spec.bootstrap_draws} draws of members"
+        f"{len(requests):,} requests of {len(np.unique(requests.member)):,} members on "
+        f"{len(np.unique(requests.group)):,} shelves; {without:,} without an outcome are left out "
+        f"of the ranking figures; intervals: {spec.bootstrap_draws:,} draws of members"
     )
     notes = [asked]
     if dataset.num_sales > spec.ease_sales and {"ease", "item_knn", "gf_cf"} & scorers.keys():
         notes.append(
-            f"ease, item_knn and gf_cf know the {spec.ease_sales} most popular of "
-            f"{dataset.num_sales} sales; the others score 0"
+            f"ease, item_knn and gf_cf know the {spec.ease_sales:,} most popular of "
+            f"{dataset.num_sales:,} sales; the others score 0"
         )
     widest = int((requests.shelf_end - requests.shelf_start).max())
     if widest > spec.learned_candidates and {"logistic", "boosted"} & scorers.keys():
         notes.append(
-            f"logistic and boosted weigh {spec.learned_candidates} sales of each shelf: "
+            f"logistic and boosted weigh {spec.learned_candidates:,} sales of each shelf: "
             "those the member knows, then the most popular; the others follow"
         )
     missing = [name for name in spec.baselines if name not in scorers]

@@ -78,9 +78,11 @@ def learned_baselines(dataset: Dataset, towers: Requests, *, spec: Evaluate) -> 
 
     @cache
     def sample() -> tuple[F32, Bool]:
+        """Gather the examples once, when the first model asks."""
         return examples(desk, towers, spec=spec)
 
     def fit(model: Callable[[F32, Bool], Model]) -> Scorer:
+        """Fit one model and make it a scorer."""
         return Chance(model(*sample()), desk, likely, spec.learned_candidates)
 
     recipes: dict[str, Callable[[], Scorer]] = {

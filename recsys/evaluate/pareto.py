@@ -19,7 +19,7 @@ from recsys.domain.shop import Shop
 from recsys.domain.slates import PARTS, Slates
 from recsys.evaluate.intervals import Draws, Means, means
 from recsys.evaluate.material import DialPoint
-from recsys.evaluate.past import columns, marked, past
+from recsys.evaluate.past import columns, known, marked, past
 from recsys.evaluate.scene import closed
 from recsys.evaluate.scorer import Scorer
 
@@ -57,7 +57,7 @@ class _Chunk:
     where: I64
     """Column of each of all sales on the shelf, -1 elsewhere, I64[num_sales]."""
     new: Bool
-    """The member never engaged with the sale's brand, Bool[n, s]."""
+    """The sale's brand is new to the member, Bool[n, s]."""
     curated: Bool
     """Bool[s]."""
     hit: Bool
@@ -141,7 +141,7 @@ def _chunks(
     shop: Shop, requests: Requests, taste: Scorer, *, unit_of: Callable[[I32], F32]
 ) -> Iterator[_Chunk]:
     brands = bool((shop.brand != NONE).any())
-    maker, nobody = closed(shop.brand if brands else shop.category)
+    maker = closed(shop.brand if brands else shop.category)
     for rows in _slices(shop, requests):
         group = int(requests.group[rows.start])
         sales = requests.shelf(group)
@@ -151,20 +151,12 @@ def _chunks(
             taste=taste(requests, rows),
             unit=unit_of(sales),
             where=where,
-            new=_new(shop, requests, rows, makers=(maker[sales], maker, nobody)),
+            new=~known(
+                past(shop.history, requests, rows), sales, maker=maker, num=rows.stop - rows.start
+            ),
             curated=requests.curated(group),
             hit=_hit(requests, rows, where, width=len(sales)),
         )
-
-
-def _new(shop: Shop, requests: Requests, rows: slice, *, makers: tuple[I32, I32, int]) -> Bool:
-    """Mark sales of brands the member never engaged with before the request, Bool[n, s]."""
-    on_shelf, maker, nobody = makers
-    before = past(shop.history, requests, rows)
-    met = marked((before.row, maker[before.sale]), (rows.stop - rows.start, nobody + 1))
-    # two sales without a brand do not share one
-    met[:, nobody] = False
-    return ~met[:, on_shelf]
 
 
 def _hit(requests: Requests, rows: slice, where: I64, *, width: int) -> Bool:

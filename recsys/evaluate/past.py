@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.domain.arrays import F32, F64, I32, I64, Bool
-from recsys.domain.events import KIND_WEIGHTS, Events
+from recsys.domain.events import DAY, KIND_WEIGHTS, Events
 from recsys.domain.requests import Requests
+from recsys.rerank.novelty import is_new
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,19 @@ def marked(cells: tuple[I64, I64 | I32], shape: tuple[int, int]) -> Bool:
     marks = np.zeros(shape, dtype=np.bool_)
     marks[cells] = True
     return marks
+
+
+def known(before: Past, shelf: I32, *, maker: tuple[I32, int], num: int) -> Bool:
+    """Mark the sales of a shelf I32[s] whose brand is not new to the member, Bool[num, s].
+
+    `maker` holds the brand of every sale and the one that stands for "not known": sales without a
+    brand share none, each is known by itself. New is what it is to the slates (rerank.novelty).
+    """
+    of, nobody = maker
+    lately = ~is_new((before.age_us / DAY).astype(np.float32))
+    row, sale = before.row[lately], before.sale[lately]
+    met = marked((row, of[sale]), (num, nobody + 1))
+    met[:, nobody] = False
+    place = columns(shelf, len(of))[sale]
+    again = place >= 0
+    return met[:, of[shelf]] | marked((row[again], place[again]), (num, len(shelf)))

@@ -34,6 +34,7 @@ from recsys.evaluate.standings import (
 )
 from recsys.evaluate.svg import shapes, style
 from recsys.evaluate.tiles import tiles
+from recsys.rerank.novelty import HALF_LIFE_DAYS
 
 __all__ = [
     "DataFacts",
@@ -122,11 +123,13 @@ def _comparing(material: Material) -> dict[str, object]:
         "verdict": verdict(report),
         "headline": comparisons.headline(report),
         "headline_name": metric_label(report.headline),
+        "headline_words": comparisons.without_past(report),
         "metrics": comparisons.metrics(report, where or "all", own_depth),
         "depth": depth,
         "slate_metrics": _slate_metrics(report, depth),
         "slices": comparisons.slices(report),
         "slice_name": wording.label(comparisons.slice_metric(report)),
+        "slice_second": wording.label(comparisons.second_metric(report)),
     }
 
 
@@ -145,6 +148,7 @@ def _charting(material: Material) -> dict[str, object]:
         "reliability": sections.reliability(bins) if bins else "",
         "promised": wording.plain(bins.ratio, 2) if bins else "",
         "reliability_rows": _reliability_rows(bins) if bins else [],
+        "new_days": f"{HALF_LIFE_DAYS:g}",
         "price": sections.price(dial, material.dial_now) if dial else "",
         "outcome": sections.outcome(dial, material.dial_now) if dial else "",
         "dial_rows": [_dial_row(at) for at in dial],
@@ -158,9 +162,10 @@ def _reaching(material: Material) -> dict[str, object]:
     facts = sections.reach_facts(reach)
     order = facts.order[:_REACH_ROWS]
     left_out = len(facts.order) - len(order)
+    nobody = wording.count(facts.nobody) if facts.nobody else "None"
     words = [
         f"The most shown tenth of the sales holds {wording.percent(facts.top_share, 0)} of places.",
-        f"{facts.nobody or 'None'} of {len(facts.order)} reach nobody.",
+        f"{nobody} of {wording.count(len(facts.order))} reach nobody.",
     ]
     if np.isfinite(facts.least_curated):
         least = wording.percent(facts.least_curated)
@@ -177,12 +182,14 @@ def _reaching(material: Material) -> dict[str, object]:
 def _closing(material: Material) -> dict[str, object]:
     drawn, legend = sections.sale_map(material.sale_map) if material.sale_map else ("", ())
     report = material.report
+    told = material.facts.notes if material.facts else ()
+    notes = dict.fromkeys([*report.notes, *material.notes])
     return {
         "stories": [(story, _places(story)) for story in material.members],
         "sale_map": drawn,
         "map_legend": legend,
         "map_kept": wording.percent(material.sale_map.kept, 0) if material.sale_map else "",
-        "notes": [*report.notes, *material.notes],
+        "notes": [note for note in notes if note not in told],
         "seconds": [(scorer_label(key), f"{value:.1f}") for key, value in report.seconds.items()],
     }
 

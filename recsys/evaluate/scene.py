@@ -16,7 +16,7 @@ from recsys.domain.events import DAY, KIND_WEIGHTS, Kind
 from recsys.domain.requests import Requests
 from recsys.evaluate.content import content
 from recsys.evaluate.metrics import Relevant
-from recsys.evaluate.past import Past, columns, marked, past, summed
+from recsys.evaluate.past import Past, columns, known, marked, past, summed
 from recsys.evaluate.ranking import U64, tie_bits
 
 CELLS = 2_000_000
@@ -175,14 +175,11 @@ def _pools(
     group, before, where, shape = given
     sales = requests.shelf(group)
     age = requests.group_at[group] - stage.dataset.opens_at[sales]
-    met = marked((before.row, stage.maker[before.sale]), (shape[0], stage.nobody + 1))
-    # two sales without a brand do not share one
-    met[:, stage.nobody] = False
     again = where[before.sale] >= 0
     repeat = marked((before.row[again], where[before.sale[again]]), shape)
     return {
         "day0": (age < DAY)[None, :],
         "curated": requests.curated(group)[None, :],
-        "known_brand": met[:, stage.maker[sales]] | repeat,
+        "known_brand": known(before, sales, maker=(stage.maker, stage.nobody), num=shape[0]),
         "repeat": repeat,
     }

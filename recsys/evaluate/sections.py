@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,12 +62,12 @@ def price(dial: Sequence[DialPoint], now: float) -> Markup:
     """Draw value kept against places to new brands: what a setting of the dial costs."""
     spots = [_dial_point(at, (at.discovery_share, at.value_kept), now, percent=True) for at in dial]
     axes = Axes(
-        x=_spread([at.discovery_share for at in dial], zero=True),
-        y=_spread([at.value_kept for at in dial]),
+        x=(x := _spread([at.discovery_share for at in dial])),
+        y=(y := _spread([at.value_kept for at in dial])),
         x_name="places to brands new to the member",
         y_name="expected value kept",
-        x_text=lambda value: wording.percent(value, 0),
-        y_text=lambda value: wording.percent(value, 1),
+        x_text=_percents(x, most=6),
+        y_text=_percents(y, most=5),
         height=260,
     )
     return charts.line([spots], axes, about=_dial_words(dial))
@@ -76,7 +77,7 @@ def outcome(dial: Sequence[DialPoint], now: float) -> Markup:
     """Draw all hits against hits on new brands: what members did in the log."""
     spots = [_dial_point(at, (at.discovery_hits, at.hits), now, percent=False) for at in dial]
     axes = Axes(
-        x=_spread([at.discovery_hits for at in dial], zero=True),
+        x=_spread([at.discovery_hits for at in dial]),
         y=_spread([at.hits for at in dial]),
         x_name="hits on new brands, a slate",
         y_name="hits, a slate",
@@ -228,14 +229,21 @@ def _learning(series: Sequence[Sequence[Point]], name: str) -> Markup:
     return charts.line(series, axes, about=f"{name} by epoch")
 
 
-def _padded(values: Sequence[float], *, zero: bool = False) -> Scale:
-    scale = Scale.over(values, zero=zero)
+def _padded(values: Sequence[float]) -> Scale:
+    scale = Scale.over(values)
     room = 0.08 * (scale.high - scale.low)
-    return Scale(scale.low if zero else scale.low - room, scale.high + room)
+    return Scale(scale.low - room, scale.high + room)
 
 
-def _spread(estimates: Sequence[Estimate], *, zero: bool = False) -> Scale:
-    return _padded([end for one in estimates for end in (one.low, one.high)], zero=zero)
+def _spread(estimates: Sequence[Estimate]) -> Scale:
+    return _padded([end for one in estimates for end in (one.low, one.high)])
+
+
+def _percents(scale: Scale, *, most: int) -> Callable[[float], str]:
+    """Return how to write ticks as percent in the digits that all of them need."""
+    ticks = [100 * tick for tick in scale.ticks(most)]
+    digits = next((d for d in range(4) if all(math.isclose(t, round(t, d)) for t in ticks)), 4)
+    return lambda value: wording.percent(value, digits)
 
 
 def _dial_point(

@@ -37,7 +37,14 @@ def count(value: int) -> str:
 
 def percent(value: float, digits: int = 1) -> str:
     """Write a share as percent."""
-    return f"{plain(100 * value, digits)}{_THIN}%" if math.isfinite(value) else NOT_KNOWN
+    return f"{_hundredths(value, digits)}{_THIN}%" if math.isfinite(value) else NOT_KNOWN
+
+
+def _hundredths(share: float, digits: int = 1) -> str:
+    """Write a share of 100; what is less than all is never rounded to all."""
+    while share < 1 and round(100 * share, digits) >= 100 and digits < 6:
+        digits += 1
+    return plain(100 * share, digits)
 
 
 def half_width(estimate: Estimate) -> float:
@@ -49,7 +56,7 @@ def plus_minus(estimate: Estimate, *, share: bool = False) -> str:
     """Write a figure and half of its interval, a space between them."""
     half = half_width(estimate)
     if share:
-        return f"{plain(100 * estimate.value, 1)} ±{percent(half)}"
+        return f"{_hundredths(estimate.value)} ±{percent(half)}"
     return f"{plain(estimate.value)} ±{plain(half)}"
 
 

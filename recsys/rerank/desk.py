@@ -8,7 +8,6 @@ import numpy as np
 
 from recsys.data.popularity import Popularity
 from recsys.domain.arrays import F32, I64, NONE
-from recsys.domain.events import Kind
 from recsys.domain.shop import Shop
 
 
@@ -29,8 +28,6 @@ class Desk:
     """Of sales."""
     maker_popularity: Popularity
     """Of makers."""
-    sells: bool
-    """Purchases are on record; where none are, any engagement makes a brand known."""
 
     @classmethod
     def of(cls, shop: Shop) -> Desk:
@@ -48,7 +45,6 @@ class Desk:
             log_price=log_price.astype(np.float32),
             popularity=Popularity.of(shop.history, shop.num_sales),
             maker_popularity=Popularity.of(by_maker, int(maker.max(initial=0)) + 1),
-            sells=bool((shop.history.kind == Kind.PURCHASE).any()),
         )
 
 

@@ -29,9 +29,9 @@ _SENTENCES = {
     Reason.EDITOR_PIN: "placed here by an editor",
     Reason.TRYING_SOMETHING_NEW: "something different, to learn what you like",
     Reason.CURATOR_PICK: "picked by an editor",
-    Reason.CURATOR_PICK_NEW_TO_YOU: "picked by an editor; you have not bought {brand} yet",
+    Reason.CURATOR_PICK_NEW_TO_YOU: "picked by an editor; {brand} is new to you",
     Reason.EDITOR_BOOST: "recommended by an editor",
-    Reason.NEW_TO_YOU: "you have not bought {brand} yet",
+    Reason.NEW_TO_YOU: "{brand} is new to you",
     Reason.BECAUSE_YOU_BOUGHT: "you bought {brand}",
     Reason.BECAUSE_YOU_LOOKED: "you looked at {brand}",
     Reason.ON_YOUR_WAIT_LIST: "you put it on your wait list",
@@ -94,8 +94,12 @@ def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -
     """
     reason, evidence = _of_appeal(_claims(question, won, kernel), won, model)
     editor, novelty = (_decisive(won, part) for part in ("editor", "novelty"))
-    never = question.last_bought[won.row, won.column] == NONE
+    # to a member without a past every brand is new, which is no reason for one of them
+    never = question.last_engaged[won.row, won.column] == NONE
+    never &= question.trail.counts[won.row] > 0
+    picked = won.curated & (won.parts[:, PARTS.index("editor")] > 0)
     special = [
+        ((reason == Reason.NOTHING) & picked, Reason.CURATOR_PICK),
         (novelty & never, Reason.NEW_TO_YOU),
         (editor, Reason.EDITOR_BOOST),
         (editor & won.curated, Reason.CURATOR_PICK),
@@ -141,8 +145,6 @@ def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, .
     none = np.full(len(won.row), NONE, dtype=np.int64)
     fits = won.x[:, TASTE] > won.typical[:, TASTE]
     tasteless = {"taste": won.typical[:, TASTE]}
-    unseen = {"brand_engaged": 0.0} if question.desk.sells else {"brand_engaged": 0.0, "new": 1.0}
-
     usual = won.typical[:, CROWD]
     crowded = won.x[:, CROWD] > usual
     return (
@@ -155,7 +157,11 @@ def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, .
             {"brand_bought": 0.0, "new": 1.0},
         ),
         _Claim(
-            Reason.BECAUSE_YOU_LOOKED, "brand_engaged", looked != NONE, _sale(sales, looked), unseen
+            Reason.BECAUSE_YOU_LOOKED,
+            "brand_engaged",
+            looked != NONE,
+            _sale(sales, looked),
+            {"brand_engaged": 0.0, "new": 1.0},
         ),
         _Claim(Reason.SIMILAR_TO, "taste", fits & (cosine >= ALIKE), alike, tasteless),
         _Claim(

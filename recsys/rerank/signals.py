@@ -25,8 +25,7 @@ PROVENANCE = {
     "own_engaged": "log(1 + weighted engagements with this very sale)",
     "own_bought": "log(1 + purchases of this very sale)",
     "price_gap": "distance of log price to the lower median of what the member engaged with",
-    "new": "1 - 2^(-days since the brand was last bought / 180), 1 if never; where a shop records "
-    "no purchases, since the last engagement",
+    "new": "1 - 2^(-days since the last engagement with the brand / 180), 1 if never",
     "curated": "picked by an editor at that moment",
     "age": "log(1 + days since the sale opened)",
     "popularity": "log(1 + engagements of all members with the sale so far)",
@@ -38,7 +37,6 @@ PROVENANCE = {
 """Signal -> what it measures; the order is that of the last axis."""
 NAMES = tuple(PROVENANCE)
 HALF_LIFE_DAYS = 60.0
-NEW_HALF_LIFE_DAYS = 180.0
 LONG_AGO_DAYS = 365.0
 
 
@@ -85,11 +83,8 @@ class Question:
 
     @cached_property
     def days_known(self) -> F32:
-        """Days since the brand was last bought, F32[n, c]; inf = never.
-
-        Where the shop records no purchases at all, days since it was last engaged with.
-        """
-        last = self.last_bought if self.desk.sells else self.last_engaged
+        """Days since the member last engaged with the brand, F32[n, c]; inf = never."""
+        last = self.last_engaged
         days = np.full(last.shape, np.inf, dtype=np.float32)
         row, column = np.nonzero(last != NONE)
         when = self.desk.shop.history.at[last[row, column]]
@@ -128,7 +123,7 @@ def _personal(question: Question) -> dict[str, F32]:
         "own_engaged": np.log1p(question.own.sums(trail.row, trail.sale, weight)),
         "own_bought": np.log1p(question.own.sums(trail.row, trail.sale, bought)),
         "price_gap": _price_gap(question),
-        "new": newness(question.days_known, soft=True, half_life_days=NEW_HALF_LIFE_DAYS),
+        "new": newness(question.days_known, soft=True),
         "activity": np.log1p(activity.astype(np.float32))[:, None],
         "recency": np.log1p(latest)[:, None],
     }

@@ -33,9 +33,9 @@ class Mixed(Slate):
     """The dial: a sale new to the member counts as if it were worth (1 + novelty) times as much.
     0 ranks by value alone."""
     newness: Literal["soft", "strict"] = "soft"
-    """soft: a brand becomes new again with time; strict: new until the first purchase."""
+    """soft: a brand becomes new again with time; strict: new until the member first engages."""
     half_life_days: Positive = 180.0
-    """Soft newness: days after which a brand bought once is half new again."""
+    """Soft newness: days without engagement after which a brand is half new again."""
     curated_boost: Annotated[float, Field(ge=0.25, le=4.0)] = 1.25
     """What an editor's pick multiplies a sale's value by."""
     diversity: Diversity = Mmr()

@@ -141,7 +141,7 @@ def judge(
         sale_map=sale_map(learned),
         versions={str(name): str(found) for name, found in facts["versions"].items()},
         config=yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-        notes=(*task.prepared.notes, *task.blocks.notes),
+        notes=(*learned.ranker.value_model.notes, *task.prepared.notes, *task.blocks.notes),
         truth_known=task.prepared.truth is not None,
         task=task.dataset.task,
     )

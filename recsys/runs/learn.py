@@ -123,7 +123,10 @@ def learn(
             data_fingerprint=task.dataset.fingerprint,
         )
     )
-    return rank(task, spec, checkpoint)
+    learned = rank(task, spec, checkpoint)
+    for note in learned.ranker.value_model.notes:
+        tell(f"  value    {note.removeprefix('value: ')}")
+    return learned
 
 
 def rank(task: Task, spec: Train, checkpoint: Path) -> Learned:

@@ -18,6 +18,7 @@ Places = Annotated[int, Meta(ge=1, le=MAX_PLACES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_IDS)]
 Rung = Literal["personalised", "curated", "newest"]
 Scope = Literal["open", "archive"]
+Foretells = Literal["purchase", "engagement"]
 
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,11 +59,11 @@ class Place(msgspec.Struct, frozen=True):
     title: str | None
     brand: str | None
     taste: float
-    """Appeal and fatigue, in units of value: expected purchases."""
+    """Appeal and fatigue, in units of value: what the answer `foretells`, expected per showing."""
     new: float
-    """Novelty to the member, and variety on the slate."""
+    """Bonus for novelty to the member, and for variety on the slate; no forecast."""
     curated: float
-    """Editors' boosts, promised minimums and maximums."""
+    """Bonus of editors' boosts, promised minimums and maximums; no forecast."""
     gain: float
     reason: str
     """Name of a `recsys.domain.slates.Reason`, in lower case."""
@@ -83,6 +84,8 @@ class Answer(msgspec.Struct, frozen=True):
     short: bool
     """Whether there are fewer sales than places."""
     sales: tuple[Place, ...]
+    foretells: Foretells
+    """What `taste` counts."""
 
 
 class Near(msgspec.Struct, frozen=True):

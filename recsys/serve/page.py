@@ -165,7 +165,6 @@ def _about(recommender: Recommender, zone: ZoneInfo) -> dict[str, Any]:
         "of_the_past": parts.of_the_past,
         "members": parts.shop.num_members,
         "consenting": int(parts.personalise.sum()),
-        "foretells": parts.ranker.label,
         "no_history": float((known == 0).mean()) if len(known) else 0.0,
         "num_sales": parts.shop.num_sales,
         "retrieval": parts.index.spec.kind,

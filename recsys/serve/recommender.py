@@ -81,7 +81,9 @@ class Recommender:
         shelf = self.shelf_at(at)
         rows = self._parts.member_ids.rows(members)
         rung, plain = self._for_all(shelf, slots)
-        answers = [Answer(member, rung, len(plain) < slots, plain) for member in members]
+        foretells = self._parts.ranker.label
+        short = len(plain) < slots
+        answers = [Answer(member, rung, short, plain, foretells) for member in members]
         chosen = np.flatnonzero((rows != NONE) & (len(shelf) > 0))
         chosen = chosen[self._parts.personalise[rows[chosen]]]
         for first in range(0, len(chosen), CHUNK):
@@ -91,7 +93,7 @@ class Recommender:
                 sales = self._places(slates, place)
                 if sales:
                     short = len(sales) < slots
-                    answers[asked] = Answer(members[asked], "personalised", short, sales)
+                    answers[asked] = Answer(members[asked], "personalised", short, sales, foretells)
         return answers
 
     def known(self, members: Sequence[str]) -> int:

@@ -70,11 +70,12 @@ class Asked:
         young = int(self.requests.group_at[self.group]) - DAY
         makers = of_sales(self.data, "brand", "category")
         known = {sale for sale, _ in self.past}
-        met = {makers[sale] for sale in known} - {NONE}
+        lately = {sale for at, sale, _, _ in self.own if self.at - 180 * DAY < at < self.at}
+        met = {makers[sale] for sale in lately} - {NONE}
         pools = {
             "day0": {sale for sale in self.shelf if opened[sale] > young},
             "curated": {s for s, picked in zip(self.shelf, curated, strict=True) if picked},
-            "known_brand": {s for s in self.shelf if makers[s] in met or s in known},
+            "known_brand": {s for s in self.shelf if makers[s] in met or s in lately},
             "repeat": known & set(self.shelf),
         }
         rest = {"day0": "older", "curated": "not_curated", "known_brand": "new_brand",

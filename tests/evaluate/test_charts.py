@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree as ET  # ruff: ignore[suspicious-xml-etree-import] - reads only what our charts made
 
@@ -190,6 +191,19 @@ def test_labels_of_neighbours_do_not_cover_each_other() -> None:
     for i, (x, y, w) in enumerate(boxes):
         for a, b, v in boxes[i + 1 :]:
             assert abs(y - b) >= 11 or x + w <= a or a + v <= x
+
+
+def test_a_label_stands_beside_the_line_where_there_is_room() -> None:
+    falling = [Point(x=i, y=-i, title="", label=f"{i}") for i in range(5)]
+    frame = axes([0, -4])
+    picture = charts.line([falling], replace(frame, x=Scale(0, 4)), about="")
+    texts = re.findall(r'<text x="([\d.]+)%" y="([\d.]+)" dx="(-?9)" class="label', picture)
+    assert len(texts) == 5
+    # right of a falling line and above it, or left of it and below
+    for place, (x, y, dx) in zip(falling, texts, strict=True):
+        across, down = replace(frame, x=Scale(0, 4)).place(place.x, place.y)
+        assert float(x) == pytest.approx(across, rel=0.01)
+        assert (float(y) < down) == (float(dx) > 0)
 
 
 def test_specks_without_names_cost_a_few_bytes_each() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recsys.domain.report import Report
@@ -31,6 +33,20 @@ def test_slices_mark_where_a_baseline_wins() -> None:
     assert {row.css for row in rows} == {"behind"}
     assert all("behind brand affinity" in row.note for row in rows)
     assert [row.label for row in rows] == ["day 0", "older", "new brand", "0", "20 or more", "app"]
+    assert comparisons.second_metric(report()) == "recall_at_10"
+    assert {row.second for row in rows} == {"0.300 | 0.350"}
+
+
+def test_baselines_that_know_nothing_of_a_sale_without_a_past_are_named_with_the_reason() -> None:
+    judged = report()
+    blind = dict.fromkeys(("popular", "ease", "category_popular"), judged.scorers["random"])
+    mixed = Report(scorers={**judged.scorers, **blind}, headline=judged.headline)
+    words = comparisons.without_past(mixed)
+    assert words.startswith("No better than random here: popular so far, EASE. ")
+    assert "no past yet" in words
+    assert not comparisons.without_past(replace(mixed, headline="all/ndcg_at_10"))
+    # popular stands clear of random
+    assert "popular" not in comparisons.without_past(judged)
 
 
 def test_the_slates_are_set_beside_lists_of_their_own_length() -> None:

@@ -90,6 +90,14 @@ def test_the_page_says_all_that_was_asked_for() -> None:
         assert said in text
 
 
+def test_a_note_stands_once_and_the_bars_say_what_is_a_forecast() -> None:
+    _, text = read(render(material(notes=("dry", "value: few purchases"))))
+    assert text.count("dry") == 1
+    assert text.count("value: few purchases") == 1
+    assert "taste is expected purchases; new and curated are bonuses" in text
+    assert "has not engaged with it in the last 180 days" in text
+
+
 def test_every_chart_with_axes_has_its_figures_as_a_table() -> None:
     page = render(material())
     for title in ("Learning", "What novelty costs", "Who will see each sale", "its word?"):

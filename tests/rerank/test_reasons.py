@@ -96,8 +96,8 @@ def test_evidence_lies_in_the_members_past_and_says_what_the_reason_says(
         facts = {
             Reason.NOTHING: True,
             Reason.CURATOR_PICK: sale in shop.curated_sale,
-            Reason.CURATOR_PICK_NEW_TO_YOU: maker[sale] not in maker[bought],
-            Reason.NEW_TO_YOU: maker[sale] not in maker[bought],
+            Reason.CURATOR_PICK_NEW_TO_YOU: len(sales) > 0 and maker[sale] not in maker[sales],
+            Reason.NEW_TO_YOU: len(sales) > 0 and maker[sale] not in maker[sales],
             Reason.BECAUSE_YOU_BOUGHT: evidence in bought and maker[evidence] == maker[sale],
             Reason.BECAUSE_YOU_LOOKED: maker[evidence] == maker[sale],
             Reason.ON_YOUR_WAIT_LIST: sale in sales[kinds == Kind.WAIT_LIST],
@@ -125,12 +125,18 @@ def test_without_its_decisive_part_a_sale_loses_its_slot(
         if reason not in DECISIVE:
             continue
         amounts = offer.parts.amounts.copy()
-        amounts[PARTS.index(DECISIVE[reason]), row, column[sale]] = 0
+        part = PARTS.index(DECISIVE[reason])
+        if reason in {Reason.CURATOR_PICK, Reason.CURATOR_PICK_NEW_TO_YOU}:
+            assert sale in shop.curated_sale
+        if reason is Reason.CURATOR_PICK and amounts[part, row, column[sale]] > 0:
+            # where nothing else is known, the editor is named though the sale would have won
+            decisive = amounts[part, row, column[sale]] > 1.001 * slates.margin[row, slot]
+            if not decisive:
+                continue
+        amounts[part, row, column[sale]] = 0
         less = replace(offer, parts=Parts(amounts=amounts))
         picks = ranker.policy.act(less, no_draws(len(requests), 6)).columns
         assert picks[row, slot] != column[sale]
-        if reason in {Reason.CURATOR_PICK, Reason.CURATOR_PICK_NEW_TO_YOU}:
-            assert sale in shop.curated_sale
 
 
 @pytest.mark.parametrize("weights", [EVERYTHING, BACKWARDS], ids=["likes", "backwards"])
@@ -147,7 +153,7 @@ def test_without_its_evidence_a_sale_would_be_worth_less(
     column[asked.question.sales[0]] = np.arange(15)
     without = {
         Reason.BECAUSE_YOU_BOUGHT: {"brand_bought": 0.0, "new": 1.0},
-        Reason.BECAUSE_YOU_LOOKED: {"brand_engaged": 0.0},
+        Reason.BECAUSE_YOU_LOOKED: {"brand_engaged": 0.0, "new": 1.0},
         Reason.ON_YOUR_WAIT_LIST: {"own_engaged": 0.0},
     }
     for row, _, reason, sale, _ in slots(slates):
@@ -201,6 +207,24 @@ def test_each_reason_has_its_case() -> None:
     assert (slates.sales[0, 0], told(slates)) == (3, {Reason.NEW_TO_YOU})
 
 
+def test_to_a_member_without_a_past_no_brand_is_called_new() -> None:
+    shop = shop_of([Did(0, 0, 1)], brand=[0, 1, 2, 3], picked=[3])
+    ranker = ranker_of(Blend(slots=4, diversity=TopK(), curated_boost=1.01, novelty=2.0), {})
+    fresh = {Reason.NEW_TO_YOU, Reason.CURATOR_PICK_NEW_TO_YOU}
+    assert told(made(ranker, shop, asks(shop, 2, [0]))[0]) & fresh
+    stranger = made(ranker, shop, asks(shop, 2, [1]))[0]
+    assert not told(stranger) & fresh
+    assert (3, Reason.CURATOR_PICK) in {(sale, why) for _, _, why, sale, _ in slots(stranger)}
+
+
+def test_a_pick_of_an_editor_that_nothing_else_explains_says_so() -> None:
+    shop = shop_of([Did(0, 0, 1)], brand=[0, 1], picked=[0, 1])
+    pure, mixed = Pure(slots=2), Blend(slots=2, diversity=TopK(), novelty=0.0)
+    taste = {"taste": 1.0}
+    assert told(made(ranker_of(mixed, taste), shop, asks(shop, 2, [1]))[0]) == {Reason.CURATOR_PICK}
+    assert told(made(ranker_of(pure, taste), shop, asks(shop, 2, [1]))[0]) == {Reason.NOTHING}
+
+
 def test_a_sale_drawn_against_the_odds_says_that_it_is_a_try() -> None:
     shop = drawn_shop(3)
     slates, _, _ = made(ranker_of(Blend(temperature=2.0)), shop, asks(shop, 40))
@@ -222,4 +246,4 @@ def test_a_sentence_names_what_is_known_and_leaves_no_gap(reason: Reason) -> Non
 def test_where_no_brand_is_known_the_sale_is_named() -> None:
     assert sentence(Reason.BECAUSE_YOU_BOUGHT, brand="Pré", sale="Lamp") == "you bought Pré"
     assert sentence(Reason.BECAUSE_YOU_BOUGHT, brand="", sale="Lamp") == "you bought Lamp"
-    assert sentence(Reason.NEW_TO_YOU, brand="", sale="Lamp") == "you have not bought it yet"
+    assert sentence(Reason.NEW_TO_YOU, brand="", sale="Lamp") == "it is new to you"

@@ -63,7 +63,7 @@ def test_signals_are_what_one_counts_by_hand() -> None:
         "own_engaged": np.log1p([8, 1, 4, 0, 0]),
         "own_bought": [one, 0, 0, 0, 0],
         "price_gap": [np.log(4), 0, np.log(90 / 40), 0, 0],
-        "new": [*[1 - 2 ** (-60.1 / 180)] * 2, 1, 1, 1],
+        "new": [*[1 - 2 ** (-0.1 / 180)] * 3, 1, 1],
         "curated": [0, 0, 1, 0, 0],
         "age": [np.log1p(70.1)] * 5,
         "popularity": [one, one, one, one, 0],
@@ -139,13 +139,13 @@ def test_signals_of_poor_shops_are_finite(shop: Shop) -> None:
     assert np.isfinite(x).all()
 
 
-def test_without_purchases_on_record_a_brand_looked_at_is_known() -> None:
+def test_a_brand_looked_at_is_known_whether_or_not_the_shop_records_purchases() -> None:
     shop = shop_of([Did(0, 0, 1)], brand=[0, 0, 1])
     new = told(signals_of(shop, asks(shop, 1.5)), "new")[0]
     assert new[0] == new[1] < 0.01
     assert new[2] == 1
     sells = shop_of([Did(0, 0, 1), Did(1, 2, 0.5, Kind.PURCHASE)], brand=[0, 0, 1])
-    assert told(signals_of(sells, asks(sells, 1.5)), "new")[0] == [1, 1, 1]
+    assert told(signals_of(sells, asks(sells, 1.5)), "new")[0] == new
 
 
 def test_a_group_of_none_is_nobodys_group() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.rerank.novelty import newness
+from recsys.rerank.novelty import is_new, newness
 from recsys.rerank.utility import deviation, ordered_sum, parts, sigma
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -62,3 +62,5 @@ def test_newness_grows_back_with_time_and_strict_newness_never_does() -> None:
     np.testing.assert_allclose(newness(days, soft=True), [0, 0.5, 0.75, 1])
     np.testing.assert_allclose(newness(days, soft=False), [0, 0, 0, 1])
     np.testing.assert_allclose(newness(days, soft=True, half_life_days=360)[2], 0.5)
+    assert is_new(days).tolist() == [False, True, True, True]
+    assert not is_new(np.array([179.9], dtype=np.float32))[0]

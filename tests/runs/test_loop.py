@@ -31,6 +31,8 @@ KNOWN = (
     r"  features \d+ fields a sale, \d+ a member, \d+\.\d% share a row",
     r" epoch    loss   val/ndcg_at_10   val/recall_at_10   requests/s    time",
     r" +\d+ +\d+\.\d{3} +0\.\d{4} (best|    ) +0\.\d{4} +[\d,]+ +\d:\d\d",
+    r"  value    \d+ purchases to learn from, so it foretells engagement",
+    r"  value    (known|new)_brand has \d+ \w+s, calibrated with the other",
     r" test, \d+ \w+ \d{4} to \d+ \w+ \d{4}: \d+ requests, slice day0",
     r" ± half of a 95 % interval, members drawn anew",
     r"( +([a-z]+_at_\d+|mrr)){3}",
@@ -51,6 +53,13 @@ def test_a_run_prints_known_lines_alone_within_eighty_columns(trained: Trained) 
     known = re.compile("|".join(f"(?:{pattern})" for pattern in KNOWN))
     assert [line for line in lines if known.fullmatch(line) is None] == []
     assert [line for line in lines if len(line) > 80] == []
+
+
+def test_what_value_foretells_is_told_on_the_console_and_in_the_report(trained: Trained) -> None:
+    said = next(line for line in trained.said.stdout.splitlines() if line.startswith("  value "))
+    page = (trained.run / "report.html").read_text()
+    assert f"value: {said.removeprefix('  value').strip()}" in page
+    assert "taste is expected engagements; new and curated are bonuses" in page
 
 
 def test_the_log_holds_what_was_printed(trained: Trained) -> None:

@@ -37,7 +37,7 @@ def test_a_slate_says_who_answered_and_why(service: Service, bundle: Bundle) -> 
     said = answer.json()
     assert answer.status_code == 200
     assert set(said) == {
-        "at", "fallback", "generation", "member", "request_id", "sales", "short",
+        "at", "fallback", "foretells", "generation", "member", "request_id", "sales", "short",
     }  # fmt: skip
     assert said["generation"] == bundle.generation
     assert said["fallback"] == "personalised"
@@ -45,6 +45,7 @@ def test_a_slate_says_who_answered_and_why(service: Service, bundle: Bundle) -> 
     first = said["sales"][0]
     assert first["taste"] + first["new"] + first["curated"] == first["gain"]
     assert first["because"]
+    assert said["foretells"] == bundle.parts.ranker.label
     by_address = service.client.get("/v1/recommend", params={"member": KNOWN, "slots": 3}).json()
     assert by_address["sales"] == said["sales"]
     assert len(service.post("/v1/recommend", member=KNOWN).json()["sales"]) == 6
