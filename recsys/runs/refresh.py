@@ -92,7 +92,7 @@ def judged_by(folder: RunFolder, bundles_dir: str) -> Bundle:
         except ArtefactError as error:
             wrong.append(error)
     first = str(wrong[0]).splitlines()[0]
-    way = f"publish it again, without training: python train.py resume={folder.shown}"
+    way = f"make it again: python train.py resume={folder.shown}"
     raise type(wrong[0])(first, way) from wrong[0]
 
 

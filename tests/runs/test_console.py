@@ -78,19 +78,19 @@ for number in range(3000):
 console.result("the end")
 Path("done").touch()
 """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process.stdout as read:
-        assert read.readline().startswith("line 0")
-    said = process.stderr.read()
-    assert (process.wait(timeout=60), said) == (0, "")
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("line 0")
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, "")
     assert (tmp_path / "done").exists()
     assert len((tmp_path / "log.txt").read_text().splitlines()) == 3000

@@ -186,7 +186,7 @@ def test_refresh_makes_the_same_bundle_of_the_same_data_without_training(copied:
 
 
 def test_refresh_uses_the_model_that_is_served_whatever_failed_since(copied: Trained) -> None:
-    failed = copied.folder / "runs" / "2999-01-01_000000_failed"
+    run, failed = copied.run, copied.folder / "runs" / "2999-01-01_000000_failed"
     failed.mkdir()
     facts = {"status": "failed", "started_at": "", "command": ""}
     (failed / "run.json").write_text(json.dumps(facts))
@@ -195,13 +195,13 @@ def test_refresh_uses_the_model_that_is_served_whatever_failed_since(copied: Tra
     link.symlink_to(failed.name)
     said = verb(copied.folder, "refresh")
     assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith(f"refresh with the model of runs/{copied.run.name}\n")
-    shutil.copytree(copied.run, copied.folder / "runs" / "2998-01-01_000000_newer")
+    assert said.stdout.startswith(f"refresh with the model of runs/{run.name}\n")
+    shutil.copytree(run, copied.folder / "runs" / "2998-01-01_000000_newer")
     newer = copied.folder / "runs" / "2998-01-01_000000_newer" / "run.json"
     known = json.loads(newer.read_text())
     newer.write_text(json.dumps(known | {"checkpoint": "none"}))
     again = verb(copied.folder, "refresh")
-    assert again.stdout.startswith(f"refresh with the model of runs/{copied.run.name}\n")
+    assert again.stdout.startswith(f"refresh with the model of runs/{run.name}\n")
     refused = verb(copied.folder, "refresh", "run=latest")
     assert refused.returncode == 4
     assert "refresh with the model that is served: leave out run=..." in refused.stderr

@@ -14,7 +14,6 @@ from recsys.domain.errors import (
     SettingError,
 )
 from recsys.public.spec import Globo
-from recsys.runs import plan as home
 from recsys.runs.plan import plan
 from recsys.runs.spec import Train
 from recsys.runs.train import train
@@ -83,7 +82,7 @@ def test_files_that_are_not_there_and_columns_they_lack_end_a_plan() -> None:
 
 def test_a_disk_that_is_too_small_ends_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     used = shutil.disk_usage(".")
-    monkeypatch.setattr(home.shutil, "disk_usage", lambda _: used._replace(free=1_000_000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: used._replace(free=1_000_000))
     with pytest.raises(NoRoomError, match=r"runs: 0\.00 GiB free, a run may take"):
         plan(Train(data=source()))
 

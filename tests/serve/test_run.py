@@ -140,6 +140,7 @@ def test_it_swaps_under_requests_refuses_damage_by_name_and_drains(
         code, log = service.stop()
         assert code == 0
         refusals = [line["what"] for line in log if line["event"] == "reload_failed"]
+        assert {line["level"] for line in log if line["event"] == "reload_failed"} == {"warning"}
         assert len(refusals) == 1
         assert "vectors.npy was changed" in refusals[0]
         assert log[-1]["event"] == "stopped"
