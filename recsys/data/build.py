@@ -22,7 +22,8 @@ from recsys.domain.source import Source
 from recsys.domain.tables import Tables
 
 NEVER = np.iinfo(np.int64).max
-CONSENTS = ("consent_personalise", "consent_mail")
+PERSONALISE = "consent_personalise"
+CONSENTS = (PERSONALISE, "consent_mail")
 Kept = Mapping[str, pl.DataFrame]
 Notes = tuple[str, ...]
 
@@ -87,6 +88,8 @@ def _members(kept: Kept, tables: Tables, schema: Schema) -> tuple[pl.DataFrame, 
         withheld = members[consent].null_count() if asked else 0
         if withheld:
             notes += (f"{withheld:,} members without a word on {consent}: taken as no",)
+        if consent == PERSONALISE and not asked:
+            notes += (f"no column {consent}: all {members.height:,} members are taken to consent",)
         members = members.with_columns(pl.col(consent).fill_null(not asked))
     return members, notes
 

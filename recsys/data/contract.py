@@ -222,7 +222,7 @@ def _refuse(
             share = math.ceil(1e4 * aside.height / rows) / 1e4
             raise DataRefusedError(
                 f"{aside.height:,} of {rows:,} rows of the {table} set aside"
-                f" (over {source.max_quarantined_share:.4g} of them)",
+                f" (over {100 * source.max_quarantined_share:.4g} %)",
                 f"{broken.height:,} are {worst}; a good row: {REASONS[worst]}{_meant(broken)}",
                 _examples(broken),
                 f"mend them, or let them go: data.max_quarantined_share={share:.4g}",

@@ -15,7 +15,7 @@ import polars as pl
 from recsys.data.cast import read
 from recsys.data.look import Look, looks
 from recsys.data.pairing import Found, Link, sort_out
-from recsys.data.roles import is_constant, kinds_of, roles_of
+from recsys.data.roles import SURE, is_constant, kinds_of, known_kinds, roles_of
 from recsys.data.shapes import feature_of
 from recsys.data.spec import TablesSource
 from recsys.data.words import CATEGORY_WORDS, LATER, PRIVATE, fit
@@ -61,7 +61,21 @@ def guess(folder: Path) -> Guess:
     settings |= _task(found, settings, why)
     settings |= _share(found, events["columns"], why)
     notes = tuple(f"{path} is not used" for path in found.others)
+    notes += _left_over(found.events, settings)
     return Guess(source=TablesSource.model_validate(settings), why=why, notes=notes)
+
+
+def _left_over(log: Look, settings: Settings) -> tuple[str, ...]:
+    """Name the columns of the log that nothing is made of."""
+    of_log = [
+        one
+        for one in (settings["events"], settings.get("sales"), settings.get("members"))
+        if one and one["path"] == log.path
+    ]
+    used = {their for one in of_log for their in one["columns"].values()}
+    used |= {feature["column"] for one in of_log for feature in one.get("features", ())}
+    free = [name for name in log.names if name not in used]
+    return (f"not used of {log.path}: {', '.join(free)}",) if free else ()
 
 
 def to_yaml(guess: Guess, name: str) -> str:
@@ -97,19 +111,28 @@ def _events(found: Found, why: dict[str, str]) -> Settings:
     made: Settings = {"path": log.path, "columns": columns}
     _tell("events", log, columns, why=why)
     if "kind" in columns:
-        kinds, unknown = kinds_of(log.head[columns["kind"]])
-        if kinds:
-            made["kinds"] = kinds
-        if unknown:
-            why["events.columns.kind"] = f"no kind of ours, to be set aside: {', '.join(unknown)}"
+        made |= _kinds(log.head[columns["kind"]], why)
     elif any(our in columns for our in LOG_OF_PURCHASES):
         made["kind"], made["lines"] = "purchase", True
         why["events.kind"] = "no column says what a member did, and money was spent"
         why["events.lines"] = "lines of one member, sale and time become one purchase"
     else:
         made["kind"] = "view"
-        why["events.kind"] = "no column says what a member did: CHANGE THIS if it was no view"
+        why["events.kind"] = "CHANGE THIS if it was no view: no column says what a member did"
     return made | _written("events", log, columns, why=why)
+
+
+def _kinds(values: pl.Series, why: dict[str, str]) -> Settings:
+    """Say what the words of a log mean; where we know hardly one, all have to be looked at."""
+    kinds, unknown = kinds_of(values)
+    if unknown and known_kinds(values) > SURE:
+        why["events.columns.kind"] = f"no kind of ours, to be set aside: {', '.join(unknown)}"
+    elif unknown:
+        kinds |= dict.fromkeys(unknown, "view")
+        why |= {
+            f"events.kinds.{word}": "CHANGE THIS: nobody told what it means" for word in unknown
+        }
+    return {"kinds": kinds} if kinds else {}
 
 
 def _linked(table: str, link: Link, why: dict[str, str]) -> Settings:

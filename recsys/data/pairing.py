@@ -58,7 +58,24 @@ def sort_out(tables: list[Look]) -> Found:
     raise DataRefusedError(
         "no table looks like events: a member, a sale and a time in each row",
         *(f"{table.path}: {', '.join(table.names)}" for table in tables[:3]),
-        "write the mapping by hand: kind: tables, events: {path: ..., columns: {...}}",
+        "write configs/data/NAME.yaml, your columns in the place of the capitals:",
+        *_skeleton((logs or tables)[0]),
+    )
+
+
+def _skeleton(log: Look) -> tuple[str, ...]:
+    """Return the lines of a mapping, filled with what can be told from a table."""
+    at = next(iter(log.times), "WHEN")
+    names = [
+        _named(log, our, None) or missing for our, missing in (("member", "WHO"), ("sale", "WHAT"))
+    ]
+    return (
+        "  kind: tables",
+        "  zone: Europe/Paris",
+        "  events:",
+        f"    path: {log.path}",
+        "    kind: view",
+        f"    columns: {{member: {names[0]}, sale: {names[1]}, at: {at}}}",
     )
 
 

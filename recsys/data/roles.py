@@ -10,10 +10,14 @@ from recsys.data.look import Look
 from recsys.data.rules import CHANNELS, LAYOUTS
 from recsys.data.shapes import sample
 from recsys.data.spec import KindName
-from recsys.data.words import COLUMN_WORDS, fit, kind_of
+from recsys.data.words import COLUMN_WORDS, KIND_NAMES, fit, kind_of
 
 MOST_KINDS = 50
 """A column of more different words is no vocabulary of events."""
+FEW_KINDS = 20
+"""So many words may be a vocabulary of which we know not one."""
+SURE = 0.3
+"""A column says what members do if we know the words of so many of its rows."""
 
 
 def roles_of(table: str, look: Look, given: Mapping[str, str]) -> dict[str, str]:
@@ -37,10 +41,14 @@ def roles_of(table: str, look: Look, given: Mapping[str, str]) -> dict[str, str]
 
 
 def kind_column(look: Look) -> str | None:
-    """Return the column whose words are mostly ours for what members do."""
-    shares = {name: _known_kinds(look.head[name]) for name in look.names}
+    """Return the column that says what members do: by its words, else by its name and few words."""
+    shares = {name: known_kinds(look.head[name]) for name in look.names}
     best = max(shares, key=lambda name: shares[name])
-    return best if shares[best] > 0.3 else None
+    if shares[best] > SURE:
+        return best
+    called = {name: fit(name, KIND_NAMES) for name in look.names if _is_vocabulary(look.head[name])}
+    best = max(called, key=lambda name: called[name], default="")
+    return best if called.get(best) else None
 
 
 def kinds_of(values: pl.Series) -> tuple[dict[str, KindName], list[str]]:
@@ -98,7 +106,8 @@ def _is_numeric(values: pl.Series) -> bool:
     return known.dtype.is_numeric() and known.len() > 0 and known.null_count() == 0
 
 
-def _known_kinds(values: pl.Series) -> float:
+def known_kinds(values: pl.Series) -> float:
+    """Return the share of the rows whose word we know for something that members do."""
     known = sample(values)
     if known.dtype not in {pl.String, pl.Categorical} or not known.len():
         return 0.0
@@ -112,3 +121,10 @@ def _known_kinds(values: pl.Series) -> float:
 def _known_channels(values: pl.Series) -> bool:
     known = sample(values)
     return known.dtype == pl.String and bool(known.str.to_lowercase().is_in(CHANNELS).any())
+
+
+def _is_vocabulary(values: pl.Series) -> bool:
+    """Say whether a column holds a few words, each of them often."""
+    known = sample(values)
+    words = known.dtype in {pl.String, pl.Categorical} and known.n_unique() <= FEW_KINDS
+    return words and 2 * known.n_unique() <= known.len()

@@ -21,7 +21,7 @@ def present(root: Path, names: tuple[str, ...], *, data: str) -> tuple[Path, ...
     if missing:
         raise SettingError(
             f"data={data}: {root} does not hold {', '.join(missing)}",
-            f"needed: {', '.join(names)}",
+            *([f"needed: {', '.join(names)}"] if len(missing) < len(names) else []),
             f"do: say where they lie: data={data} data.root=PATH",
         )
     return paths

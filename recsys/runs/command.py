@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec
@@ -22,6 +23,8 @@ ALSO_CALLED = {
 }
 """Words of other toolkits for settings of ours."""
 HELP_FLAGS = {"--help", "-h", "help"}
+BARE = {"recommend": "member", "init": "path"}
+"""Verbs that take one word without a name -> the setting it stands for."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,19 @@ def check_words(words: Sequence[str], vocabulary: Vocabulary) -> None:
     mistakes = [mistake for word in words if (mistake := mistake_in(word, vocabulary, known))]
     if mistakes:
         raise together(["\n  ".join(mistake) for mistake in mistakes])
+
+
+def spelled_out(words: Sequence[str], verb: str) -> list[str]:
+    """Give the one bare word that a verb may take its name: recommend m42 -> member='m42'."""
+    key = BARE.get(verb)
+    bare = [
+        word for word in words if "=" not in word and not is_flag(word) and word[:1] not in "-+~"
+    ]
+    if key is None or len(bare) != 1 or any(word.startswith(f"{key}=") for word in words):
+        return list(words)
+    # in quotes, as 0042 and null are ids too
+    text = bare[0].replace("\\", r"\\").replace("'", r"\'")
+    return [f"{key}='{text}'" if word == bare[0] else word for word in words]
 
 
 def together(texts: Sequence[str]) -> SettingError:
@@ -89,19 +105,31 @@ def mistake_in(
         hint = () if plain in vocabulary.groups else nearest(plain, value, known)
         return (f"{word}: settings are never added or removed, only set", *hint)
     if not equals:
-        return (
-            f"{word!r} is no setting: write key=value",
-            f"all of them: recsys {vocabulary.verb} --help",
-        )
+        return bare(word, vocabulary)
     if key in vocabulary.groups:
         return option_mistake(key, value, vocabulary)
     if key in known or takes_any_key(vocabulary.spec, key):
         return None
-    hint = nearest(key, value, known, groups=list(vocabulary.groups))
+    hint = nearest(key, value, known, groups=vocabulary.groups)
     return (
         f"no setting called {key!r} (in {word})",
         *(hint or (f"all of them: recsys {vocabulary.verb} --help",)),
     )
+
+
+def bare(word: str, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Explain that a word needs a name, and name the setting whose value it could be."""
+    of_value = by_value(word, vocabulary.groups)
+    return (
+        f"{word!r} is no setting: write key=value",
+        *(of_value or (f"all of them: recsys {vocabulary.verb} --help",)),
+    )
+
+
+def by_value(value: str, groups: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """Suggest the group that has an option called like a value."""
+    owners = [group for group, options in groups.items() if value in options]
+    return (f"did you mean:  {owners[0]}={value}",) if owners else ()
 
 
 def is_flag(word: str) -> bool:
@@ -133,19 +161,34 @@ def option_mistake(group: str, value: str, vocabulary: Vocabulary) -> tuple[str,
 
 
 def nearest(
-    key: str, value: str, known: Mapping[str, str], *, groups: Sequence[str] = ()
+    key: str,
+    value: str,
+    known: Mapping[str, str],
+    *,
+    groups: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> tuple[str, ...]:
-    """Suggest at most three settings: the same last part anywhere, else close spellings."""
+    """Suggest at most three settings: the same last part anywhere, else close spellings.
+
+    Where nothing is spelled alike, the group that has an option called like the value.
+    """
     last = key.rpartition(".")[2]
     same = [p for p in known if p.rpartition(".")[2] in {last, ALSO_CALLED.get(last)}]
-    spelled = get_close_matches(key, [*groups, *known], n=3, cutoff=0.7)
-    ends = {path.rpartition(".")[2]: path for path in known}
-    close_ends = [ends[end] for end in get_close_matches(last, ends, n=2, cutoff=0.7)]
-    contains = [
-        path for path in known if last and len(last) > 1 and last in path.rpartition(".")[2]
-    ]
-    found = list(dict.fromkeys(same or [*spelled, *close_ends, *contains]))[:3]
+    found = list(dict.fromkeys(same or spelled_alike(key, [*groups, *known])))[:3]
     if not found:
-        return ()
+        return by_value(value, groups)
     shown = [f"{path}={value}" if value else path for path in found]
     return (f"did you mean:  {shown[0]}", *(f"          or:  {line}" for line in shown[1:]))
+
+
+def spelled_alike(key: str, paths: Sequence[str]) -> list[str]:
+    """Return paths whose last part is like that of `key`, those of the same section first.
+
+    Whole paths are not compared: a section that is spelled right would make all of it alike.
+    """
+    home, _, last = key.rpartition(".")
+    ends = {path.rpartition(".")[2]: path for path in reversed(paths)}
+    inside = {path.rpartition(".")[2]: path for path in paths if path.rpartition(".")[0] == home}
+    near = [inside[end] for end in get_close_matches(last, inside, n=3, cutoff=0.7)]
+    far = [ends[end] for end in get_close_matches(last, ends, n=2, cutoff=0.8)]
+    longer = [path for path in paths if len(last) > 2 and last in path.rpartition(".")[2]]
+    return [*near, *far, *longer]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from pathlib import Path
+from typing import TextIO
 
 WIDTH = 80
 """Columns of a line at most: what a terminal shows without wrapping."""
@@ -21,7 +23,7 @@ class Console:
     def line(self, text: str = "") -> None:
         """Print one line, or several parted by newlines."""
         if not self.quiet:
-            print(text, flush=True)
+            show(text)
         if self.log is not None:
             with self.log.open("a", encoding="utf-8") as log:
                 log.write(text + "\n")
@@ -45,7 +47,20 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print what scripts wait for, even when quiet."""
-        print(text, flush=True)
+        show(text)
+
+
+def show(text: str, stream: TextIO | None = None) -> None:
+    """Print to standard output, or another stream; where nobody reads any more, say nothing.
+
+    So a run goes on to its end when it was piped into `head`.
+    """
+    stream = sys.stdout if stream is None else stream
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # what is still held back goes nowhere too, or Python complains of it as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def folded(line: str, width: int = WIDTH) -> list[str]:
@@ -64,13 +79,13 @@ def complain(text: str) -> None:
     first, *more = text.splitlines()
     head, *rest = folded(first, WIDTH - len("error: "))
     more = [part for line in more for part in folded(line)]
-    print("\n".join([f"error: {head}", *rest, *more]), file=sys.stderr, flush=True)
+    show("\n".join([f"error: {head}", *rest, *more]), sys.stderr)
 
 
 def say(text: str) -> None:
     """Print a text to standard error."""
     lines = [part for line in text.splitlines() for part in folded(line)]
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    show("\n".join(lines), sys.stderr)
 
 
 def clock(seconds: float) -> str:

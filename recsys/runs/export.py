@@ -11,9 +11,8 @@ from recsys.domain.artefact import publish
 from recsys.domain.embeddings import Embeddings
 from recsys.runs.console import Console
 from recsys.runs.folder import utc_now
-from recsys.runs.serve import folder_of
+from recsys.runs.serve import opened
 from recsys.runs.spec import Export
-from recsys.serve.bundle import open_bundle
 
 
 def export(spec: Export) -> None:
@@ -27,7 +26,7 @@ def export(spec: Export) -> None:
         NoRoomError: the disk does not hold the vectors.
     """
     console = Console()
-    bundle = open_bundle(folder_of(spec.bundle, spec.bundles_dir))
+    bundle = opened(spec.bundle, spec.bundles_dir)
     tables = {"members": bundle.parts.members, "sales": bundle.parts.sales}
     chosen = {what: tables[what] for what in dict.fromkeys(spec.what)}
 

@@ -100,6 +100,14 @@ def find(run: str, root: Path) -> RunFolder:
     raise MissingArtefactError(f"no run {run!r} in {root}", "make one: python train.py")
 
 
+def published(root: Path) -> list[RunFolder]:
+    """Return the runs that published a bundle, the newest first."""
+    folders = [RunFolder(path.parent) for path in sorted(root.glob("*/run.json"), reverse=True)]
+    return [
+        folder for folder in folders if not folder.path.is_symlink() and "bundle" in folder.facts()
+    ]
+
+
 def unfinished(spec: Spec, root: Path) -> RunFolder | None:
     """Return the newest run that did not finish and had an equal Spec, or None."""
     for path in sorted(root.glob("*/run.json"), reverse=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Callable
@@ -10,7 +11,22 @@ from pathlib import Path
 from recsys.domain.errors import InterruptedRunError, NoRoomError, RecsysError
 from recsys.runs.console import complain, say
 
-NO_SPACE = 28
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def code_of(error: BaseException) -> int:
+    """Return the exit code of an error (UX 7): 1 is a bug of ours, 6 is the machine's refusal."""
+    match error:
+        case InterruptedRunError():
+            return error.signal_code
+        case RecsysError():
+            return error.code
+        case KeyboardInterrupt():
+            return 130
+        case OSError() if error.filename is not None or error.errno in NO_ROOM:
+            return NoRoomError.code
+        case _:
+            return 1
 
 
 def guarded(task: Callable[[], None], *, trace: Path = Path("error.txt")) -> int:
@@ -19,13 +35,13 @@ def guarded(task: Callable[[], None], *, trace: Path = Path("error.txt")) -> int
         task()
     except InterruptedRunError as stopped:
         say(str(stopped))
-        return stopped.signal_code
-    except KeyboardInterrupt:
+        return code_of(stopped)
+    except KeyboardInterrupt as stopped:
         say("interrupted; nothing was being written")
-        return 130
+        return code_of(stopped)
     except RecsysError as refused:
         complain(str(refused))
-        return refused.code
+        return code_of(refused)
     except OSError as broken:
         return disk(broken, trace)
     except Exception as bug:  # ruff: ignore[blind-except] the last stop before the shell; nothing is hidden
@@ -34,14 +50,22 @@ def guarded(task: Callable[[], None], *, trace: Path = Path("error.txt")) -> int
 
 
 def disk(broken: OSError, trace: Path) -> int:
-    """Tell a full disk from any other operating system error."""
-    if broken.errno == NO_SPACE:
+    """Say what the machine refused: a full disk, a place that cannot be read or written."""
+    code = code_of(broken)
+    if code == 1:
+        return unexpected(broken, trace)
+    if broken.errno in NO_ROOM:
         complain(
             f"no room left on the disk ({broken.filename or 'while writing'})\n"
             "  free some, then go on with resume=auto"
         )
-        return NoRoomError.code
-    return unexpected(broken, trace)
+    else:
+        said = broken.strerror or type(broken).__name__
+        complain(
+            f"cannot use {os.fsdecode(broken.filename)}: {said}\n"
+            "  name another place, or see to its rights"
+        )
+    return code
 
 
 def unexpected(bug: Exception, trace: Path) -> int:

@@ -14,6 +14,8 @@ from recsys.runs.load import CONFIGS, options_of
 from recsys.runs.spec import Check, Init
 
 HOME = Path("configs", "data")
+CHANGE = "CHANGE THIS"
+"""Begins the reason for a line that only a person can get right."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What `data=NAME` can call: no dots, no slashes."""
 
@@ -38,8 +40,7 @@ def init(spec: Init) -> None:
     write(file, to_yaml(found, name))
     console = Console()
     console.fact("wrote", f"{file}    (each line says why: correct it)")
-    for note in found.notes:
-        console.fact("note", note)
+    guessed(console, found)
     try:
         check(Check(data=found.source.model_copy(update={"name": name})))
     except DataRefusedError as refused:
@@ -49,6 +50,29 @@ def init(spec: Init) -> None:
     console.line("next")
     console.line(f"  {f'recsys check data={name}':<38}the data contract alone")
     console.line(f"  {f'python train.py data={name}':<38}towers, slates, report, bundle")
+
+
+def guessed(console: Console, found: Guess) -> None:
+    """Say which column was taken for what, what was left out, and what a person must look at."""
+    source = found.source
+    for table, one in (
+        ("events", source.events),
+        ("sales", source.sales),
+        ("members", source.members),
+    ):
+        if one is None:
+            console.fact(table, "made of what the events name")
+            continue
+        console.fact(
+            table, one.path, ", ".join(f"{our} = {their}" for our, their in one.columns.items())
+        )
+    if source.events.kinds:
+        console.fact("kinds", ", ".join(f"{w} = {kind}" for w, kind in source.events.kinds.items()))
+    for note in found.notes:
+        console.fact("note", note)
+    for setting, reason in found.why.items():
+        if reason.startswith(CHANGE):
+            console.fact("CHANGE", f"{setting}{reason.removeprefix(CHANGE)}")
 
 
 def name_of(spec: Init) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from recsys.domain.errors import (
-    InterruptedRunError,
-    MissingArtefactError,
-    RecsysError,
-    SettingError,
-)
+from recsys.domain.errors import InterruptedRunError, RecsysError, SettingError
+from recsys.runs import facts
 from recsys.runs.console import Console, clock
 from recsys.runs.folder import RunFolder, find, same_settings, start, unfinished, utc_now, version
+from recsys.runs.guard import code_of
 from recsys.runs.spec import Train
+from recsys.runs.tell import device_text
+from recsys.towers.device import Device, resolve
 
 
 @dataclass(frozen=True)
@@ -50,17 +46,27 @@ class Journey:
             )
         self.folder.record(data_fingerprint=fingerprint)
 
+    def note(self, text: str) -> None:
+        """Print a line that belongs to no table, and keep it in run.json."""
+        self.console.line(text)
+        self.folder.record(said=[*self.folder.facts().get("said", []), text])
+
 
 @contextmanager
 def embark(spec: Train) -> Generator[Journey, None, None]:
-    """Open the run's folder, new or resumed, and write into run.json however the block ends."""
+    """Open the run's folder, new or resumed, and write into run.json however the block ends.
+
+    Raises:
+        DeviceError: the device asked for is not on this machine; no folder is made.
+    """
     started = perf_counter()
+    device = resolve(spec.trainer)
     folder, resumed = folder_for(spec)
     console = Console(folder.path / "log.txt", quiet=spec.quiet)
-    greet(console, folder, resumed=resumed)
-    if spec.resume and not resumed:
-        console.fact("resume", "no unfinished run has these settings: this is a new one")
     journey = Journey(folder, console, resumed)
+    greet(journey, device)
+    if spec.resume and not resumed:
+        journey.note("  resume   no unfinished run has these settings: this is a new one")
     try:
         yield journey
     except InterruptedRunError as stopped:
@@ -75,7 +81,8 @@ def embark(spec: Train) -> Generator[Journey, None, None]:
         raise
     except BaseException as bug:
         (folder.path / "error.txt").write_text("".join(traceback.format_exception(bug)), "utf-8")
-        ended(folder, "failed", code=1, since=started, error=f"{type(bug).__name__}: {bug}")
+        said = f"{type(bug).__name__}: {bug}"
+        ended(folder, "failed", code=code_of(bug), since=started, error=said)
         raise
     ended(folder, "done", code=0, since=started)
     console.line(f"done in {clock(perf_counter() - started)}")
@@ -100,12 +107,23 @@ def folder_for(spec: Train) -> tuple[RunFolder, bool]:
     return start(spec, root=root, name=spec.name, now=utc_now()), False
 
 
-def greet(console: Console, folder: RunFolder, *, resumed: bool) -> None:
-    """Print the first two lines: what this is, where it writes, what it runs on."""
+def greet(journey: Journey, device: Device) -> None:
+    """Print the first lines: what this is, where it writes, what it goes on with and runs on."""
+    console, folder = journey.console, journey.folder
     console.line(f"recsys {version()}   {folder.shown}        Ctrl-C once: save and stop")
-    if resumed:
-        console.fact("resumed", f"status was {folder.facts()['status']}")
+    if journey.resumed:
+        before, epochs = folder.facts()["status"], epochs_saved(folder.path)
+        since = f"goes on after epoch {epochs}" if epochs else "no checkpoint yet: from the start"
+        journey.note(f"  resumed  status was {before}; {since}")
         folder.record(status="running")
+    console.fact("device", device_text(device))
+    folder.record(device=facts.of_device(device))
+
+
+def epochs_saved(folder: Path) -> int:
+    """Return how many epochs the newest checkpoint of a run has behind it; 0 without one."""
+    kept = (folder / "checkpoints").glob("step-*-epoch-*/manifest.json")
+    return max((int(path.parent.name.rpartition("-")[2]) for path in kept), default=0)
 
 
 def ended(folder: RunFolder, status: str, *, code: int, since: float, error: str = "") -> None:
@@ -117,43 +135,3 @@ def ended(folder: RunFolder, status: str, *, code: int, since: float, error: str
         error=error,
         ended_at=utc_now().isoformat(timespec="seconds"),
     )
-
-
-def plan(spec: Train) -> None:
-    """Print what a run would do and check that there is room for it; write nothing.
-
-    Raises:
-        MissingArtefactError: `resume` names no run.
-    """
-    console = Console()
-    console.line(f"recsys {version()}   dry run: nothing is written")
-    console.fact("data", spec.data.kind)
-    console.fact(
-        "towers",
-        f"{spec.towers.kind}, {spec.towers.dim} dimensions, {spec.towers.epochs} epochs at most",
-    )
-    console.fact("trainer", spec.trainer.kind)
-    console.fact("slates", f"{spec.rerank.kind}, {spec.rerank.slots} slots")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    free = shutil.disk_usage(existing(Path(spec.runs_dir))).free
-    console.fact(
-        "machine", f"{cores} cores, {free / 1024**3:.1f} GiB free, python {sys.version.split()[0]}"
-    )
-    if spec.resume not in {None, "auto"}:
-        find(str(spec.resume), Path(spec.runs_dir))
-    would = "resume" if spec.resume and unfinished(spec, Path(spec.runs_dir)) else "make"
-    console.fact(
-        "writes", f"would {would} a folder in {spec.runs_dir}/ and a bundle in {spec.bundles_dir}/"
-    )
-
-
-def existing(path: Path) -> Path:
-    """Return the nearest folder above a path that is there.
-
-    Raises:
-        MissingArtefactError: there is none, not even the root.
-    """
-    for folder in (path, *path.absolute().parents):
-        if folder.is_dir():
-            return folder
-    raise MissingArtefactError(f"no folder above {path}")

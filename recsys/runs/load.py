@@ -27,11 +27,13 @@ from recsys.runs.command import (
     Vocabulary,
     check_words,
     is_flag,
+    spelled_out,
     together,
 )
+from recsys.runs.console import show
 from recsys.runs.guard import guarded
 from recsys.runs.help import help_text
-from recsys.runs.sentences import sentence
+from recsys.runs.sentences import sentences
 from recsys.runs.settings import kind_of, variants
 
 S = TypeVar("S", bound=Spec)
@@ -80,9 +82,9 @@ def arguments(verb: str, spec: type[Spec], words: Sequence[str]) -> list[str]:
     """
     known = vocabulary(verb, spec)
     if HELP_FLAGS & set(words):
-        # the one text that is printed before a console exists
-        sys.stdout.write(help_text(known, words))
+        show(help_text(known, words).rstrip("\n"))
         sys.exit(0)
+    words = spelled_out(words, verb)
     check_words(words, known)
     words = [word if is_flag(word) else readable(word) for word in words]
     several = [word for word in words if not is_flag(word) and len(values_of(word)) > 1]
@@ -236,7 +238,7 @@ def from_plain(plain: Any, spec: type[S]) -> S:
     try:
         return spec.model_validate(plain)
     except ValidationError as refused:
-        raise together([sentence(error, plain, spec) for error in refused.errors()]) from None
+        raise together(sentences(refused.errors(), plain, spec)) from None
 
 
 def threads_before_import(threads: int | None = None) -> None:

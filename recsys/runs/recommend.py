@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from recsys.domain.errors import SettingError, UnknownMemberError
 from recsys.runs.console import Console
-from recsys.runs.serve import folder_of
+from recsys.runs.serve import opened
 from recsys.runs.spec import Recommend
 from recsys.serve.answers import Answer, to_json
-from recsys.serve.bundle import open_bundle
 from recsys.serve.recommender import Recommender
 from recsys.serve.spec import instant
 
@@ -24,7 +23,7 @@ def recommend(spec: Recommend) -> None:
     if not members:
         raise SettingError("no member named", "write: recsys recommend member=ID")
     at = None if spec.at is None else instant(spec.at)
-    bundle = open_bundle(folder_of(spec.bundle, spec.bundles_dir))
+    bundle = opened(spec.bundle, spec.bundles_dir)
     recommender = Recommender(bundle)
     if not recommender.known(members):
         some = ", ".join(bundle.parts.members.ids[:3].tolist())
@@ -45,12 +44,20 @@ def recommend(spec: Recommend) -> None:
 def tell(console: Console, answer: Answer) -> None:
     """Print one slate: per place its title, brand, score parts, and the reason below."""
     rung = "" if answer.fallback == "personalised" else f"   ({answer.fallback}, not personal)"
+    if not answer.sales:
+        console.line(f"{answer.member}   no sale is open then")
+        return
     console.line(f"{answer.member}{rung}")
     for place in answer.sales:
-        title = (place.title or place.sale)[:30]
-        brand = (place.brand or "")[:18]
+        title = short(place.title or place.sale, 42)
+        brand = short(place.brand or "", 28)
         parts = f"taste {place.taste:.4f}  new {place.new:.4f}"
         curated = f"  curated {place.curated:.4f}" if place.curated else ""
-        console.line(f"  {place.slot:>2}  {title:<30}  {brand:<18}")
+        console.line(f"  {place.slot:>2}  {title:<42}  {brand}".rstrip())
         console.line(f"      {parts}{curated}")
         console.line(f"      {place.because}")
+
+
+def short(text: str, width: int) -> str:
+    """Cut a text that is too wide, and show that it was cut."""
+    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"

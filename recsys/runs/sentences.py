@@ -9,6 +9,32 @@ from typing import Any
 from recsys.domain.spec import Spec
 from recsys.runs.settings import kind_of, variants_at, walk
 
+UNREADABLE = {
+    "int_parsing": "is no whole number",
+    "int_type": "is no whole number",
+    "int_from_float": "is no whole number",
+    "float_parsing": "is no number",
+    "float_type": "is no number",
+    "bool_parsing": "is neither true nor false",
+    "bool_type": "is neither true nor false",
+    "string_type": "is no text: put it in quotes of its own, key=\"'...'\"",
+    "tuple_type": "is no list: write [a,b]",
+}
+"""Kind of pydantic's error -> what it says of a value."""
+
+
+def sentences(errors: Sequence[Any], plain: Any, spec: type[Spec]) -> list[str]:
+    """Say what is wrong with each value, once: a list is not too short because one of it is bad."""
+    places = [error["loc"] for error in errors]
+
+    def follows(error: Any) -> bool:
+        loc = error["loc"]
+        return error["type"] == "too_short" and any(
+            place[: len(loc)] == loc and len(place) > len(loc) for place in places
+        )
+
+    return [sentence(error, plain, spec) for error in errors if not follows(error)]
+
 
 def sentence(error: Any, plain: Any, spec: type[Spec]) -> str:
     """Say what is wrong with one value, where it stands and what it may be."""
@@ -30,9 +56,23 @@ def sentence(error: Any, plain: Any, spec: type[Spec]) -> str:
             possible = plainly(context["expected_tags"])
             return f"{path}.kind={context['tag']} is not there\n  it can be: {possible}"
         case "value_error":
-            return f"{path or 'config'}: {context['error']}"
+            return f"{path}: {context['error']}" if path else str(context["error"])
         case _:
-            return f"{path}={value}: {error['msg']}"
+            return misread(error, path, spec)
+
+
+def misread(error: Any, path: str, spec: type[Spec]) -> str:
+    """Say that a value is not of the kind or form it must have."""
+    value, kind = error["input"], error["type"]
+    if kind in UNREADABLE:
+        return f"{path}={value} {UNREADABLE[kind]}"
+    if kind == "string_pattern_mismatch":
+        meanings = {setting.path: setting.meaning for setting in walk(spec, {})}
+        meant = meanings.get(path, f"it must match {error['ctx']['pattern']}")
+        return f"{path}={value} is not written as it must be\n  {meant}"
+    if kind == "too_short":
+        return f"{path} needs {error['ctx']['min_length']} or more values"
+    return f"{path}={value}: {error['msg']}"
 
 
 def plainly(choices: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from recsys.domain.artefact import current
+from recsys.domain.errors import BrokenArtefactError, OldLayoutError
 from recsys.runs.console import Console
 from recsys.runs.spec import Serving
 from recsys.runs.tell import instant
@@ -23,7 +26,7 @@ def serve(spec: Serving) -> None:
     """
     console = Console()
     if spec.dry_run:
-        introduce(console, open_bundle(folder_of(spec.serve.bundle, spec.serve.bundles_dir)))
+        introduce(console, opened(spec.serve.bundle, spec.serve.bundles_dir, key="serve.bundle"))
         console.line("dry run: nothing listens")
         return
 
@@ -34,7 +37,8 @@ def serve(spec: Serving) -> None:
         console.fact("metrics", f"{listening.url}/metrics")
         console.line(f"  ready in {listening.seconds:.1f} s; Ctrl-C stops")
 
-    listen(spec.serve, ready=ready)
+    with ways_out("serve.bundle"):
+        listen(spec.serve, ready=ready)
 
 
 def folder_of(bundle: str, bundles_dir: str) -> Path:
@@ -45,6 +49,27 @@ def folder_of(bundle: str, bundles_dir: str) -> Path:
     """
     root = Path(bundles_dir)
     return current(root) if bundle == "CURRENT" else root / bundle
+
+
+def opened(bundle: str, bundles_dir: str, *, key: str = "bundle") -> Bundle:
+    """Open a bundle by name, or the one CURRENT names; `key` is the setting that named it.
+
+    Raises:
+        ArtefactError: there is none, or it cannot be used; the text says what to type.
+    """
+    with ways_out(key):
+        return open_bundle(folder_of(bundle, bundles_dir))
+
+
+@contextmanager
+def ways_out(key: str) -> Generator[None]:
+    """Say what to type where a bundle is damaged or of another layout."""
+    try:
+        yield
+    except (BrokenArtefactError, OldLayoutError) as broken:
+        what, *more = [line.strip() for line in str(broken).splitlines()]
+        ways = f"make a new one: recsys refresh        or name an older one: {key}=NAME"
+        raise type(broken)(what, *more[:-1], ways) from broken
 
 
 def introduce(console: Console, bundle: Bundle) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
@@ -14,7 +14,8 @@ from recsys.evaluate.spec import Evaluate
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.rerank.spec import Blend, Rerank
 from recsys.retrieval.spec import Exact, Retrieval
-from recsys.serve.spec import Serve
+from recsys.runs.promise import fault
+from recsys.serve.spec import Serve, instant
 from recsys.towers.spec import Auto, Towers, Trainer, TwoTower
 from recsys.world.spec import FlashSales
 
@@ -38,7 +39,7 @@ class Train(Spec):
     seed: Annotated[int, Field(ge=0)] = 1
     """Seed of everything random; the same seed gives the same bits on a CPU."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")] = "noon"
-    """Ends the name of the run's folder."""
+    """Ends the name of the run's folder: letters, digits and . _ - are possible, up to 61."""
     resume: str | None = None
     """Go on with a run: `auto` = the newest unfinished one with equal settings, or a run's folder,
     whose settings then need not be typed again."""
@@ -50,6 +51,18 @@ class Train(Spec):
     """Where run folders are made."""
     bundles_dir: str = "bundles"
     """Where bundles are published."""
+
+    @model_validator(mode="after")
+    def _asks_for_what_is_judged(self) -> Self:
+        wrong = fault(
+            self.evaluate,
+            slots=self.rerank.slots,
+            known_truth=isinstance(self.data, FlashSales),
+            outcome_hours=self.data.outcome_hours,
+        )
+        if wrong:
+            raise ValueError(f"evaluate.require={self.evaluate.require}: {wrong}")
+        return self
 
 
 class Serving(Spec):
@@ -64,7 +77,7 @@ class Recommend(Spec):
     """One or several slates, here."""
 
     member: tuple[str, ...] | str = ""
-    """A member's id, or [a,b,c]."""
+    """A member's id, or [a,b,c]; recsys recommend ID says the same."""
     slots: Annotated[int, Field(ge=1, le=1000)] = 6
     """Places on the slate."""
     format: Literal["text", "json"] = "text"
@@ -75,6 +88,21 @@ class Recommend(Spec):
     """Where bundles are."""
     at: str | None = None
     """The instant to answer for (ISO 8601, UTC); null = the one the bundle was made for."""
+
+    @field_validator("member", mode="before")
+    @classmethod
+    def _ids_are_text(cls, member: object) -> object:
+        # 12346 is an id too; true and 1.5 have lost what was typed
+        if isinstance(member, list | tuple):
+            return [str(one) if type(one) is int else one for one in member]
+        return str(member) if type(member) is int else member
+
+    @field_validator("at")
+    @classmethod
+    def _an_instant(cls, at: str | None) -> str | None:
+        if at is not None:
+            instant(at)
+        return at
 
 
 class Export(Spec):
@@ -95,8 +123,9 @@ class Export(Spec):
 class Refresh(Spec):
     """Noon: the same model, today's shelf, new vectors, new index, new bundle; no training."""
 
-    run: str = "latest"
-    """The run whose model is used: a folder or a name below runs_dir."""
+    run: str = "CURRENT"
+    """The run whose model is used: a folder, a name below runs_dir, or CURRENT = the one whose
+    model is served, else the newest that published a bundle."""
     runs_dir: str = "runs"
     """Where run folders are."""
     quiet: bool = False
@@ -115,7 +144,7 @@ class Init(Spec):
     """Look at a folder of tables and propose how its columns map to ours."""
 
     path: str = ""
-    """Folder that holds parquet or CSV files."""
+    """Folder that holds parquet or CSV files; recsys init FOLDER says the same."""
     name: str | None = None
     """Name of the config to write; null = the folder's name."""
     zone: str = "UTC"

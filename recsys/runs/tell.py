@@ -14,6 +14,7 @@ from recsys.evaluate.scorer import ORACLES, OURS
 from recsys.runs.console import Console, clock
 from recsys.runs.learn import Learned, Task
 from recsys.runs.prepare import Prepared
+from recsys.towers.device import Device
 from recsys.towers.job import EpochRow
 
 
@@ -30,6 +31,12 @@ def day(at: int) -> str:
 def short(at: int) -> str:
     """Write a UTC instant as a day without its year."""
     return f"{instant(at):%d %b}".lstrip("0")
+
+
+def device_text(device: Device) -> str:
+    """Write what a run computes on, e.g. cpu, 2 threads."""
+    several = f"{device.processes} processes of " if device.processes > 1 else ""
+    return f"{device.kind}, {several}{device.threads} thread{'s' * (device.threads != 1)}"
 
 
 def data(console: Console, prepared: Prepared) -> None:
@@ -66,7 +73,7 @@ def task(console: Console, posed: Task) -> None:
         ends = {
             block.name: f"{instant(block.last):%d %b}".lstrip("0") for block in blocks.split.blocks
         }
-        console.fact("split", "by time: " + ", ".join(f"{name} to {ends[name]}" for name in names))
+        console.fact("split", "by time: " + ", ".join(f"{name} to {ends[name]}" for name in ends))
     counts = ", ".join(f"{len(getattr(blocks, name)):,}" for name in names)
     console.fact("requests", counts)
     encoded = posed.encoded
@@ -141,21 +148,27 @@ def epochs_in(file: Path) -> list[Shown]:
 
 def results(console: Console, report: Report, learned: Learned) -> None:
     """Print the test table: ours first, then baselines from the best down, oracles apart."""
-    where, _, metric = report.headline.rpartition("/")
-    metrics = list(dict.fromkeys([metric, "recall_at_10", f"ndcg_at_{slate_depth(report)}"]))
+    where, metrics, order = shown(report)
     console.line()
     test = learned.task.blocks.test
     console.line(
         f" test, {day(int(test.at.min()))} to {day(int(test.at.max()))}: {len(test):,} requests, "
-        f"slice {where or 'all'}"
+        f"slice {where}"
     )
     console.line(" ± half of a 95 % interval, members drawn anew")
-    order = ranked(report, where or "all", metric)
     rows = [["", *metrics]]
     for name in order:
-        figures = report.scorers[name].get(where or "all", {})
+        figures = report.scorers[name].get(where, {})
         rows.append([label(name), *(cell(figures.get(m)) for m in metrics)])
     console.table(rows)
+
+
+def shown(report: Report) -> tuple[str, list[str], list[str]]:
+    """Return the slice, the metrics and the scorers of the test table, in order."""
+    where, _, metric = report.headline.rpartition("/")
+    where = where or "all"
+    metrics = [metric, "recall_at_10", f"ndcg_at_{slate_depth(report)}"]
+    return where, list(dict.fromkeys(metrics)), ranked(report, where, metric)
 
 
 def ranked(report: Report, where: str, metric: str) -> list[str]:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import os
+import shlex
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from recsys.domain.errors import InterruptedRunError
+from recsys.domain.report import Report
 from recsys.domain.stop import StopFlag
 from recsys.evaluate import report as page
 from recsys.evaluate.gate import met
-from recsys.runs import tell
+from recsys.runs import facts, tell
 from recsys.runs.folder import comparable, find
-from recsys.runs.journey import Journey, embark, plan
+from recsys.runs.journey import Journey, embark
 from recsys.runs.judge import judge
 from recsys.runs.learn import Learned, learn, pose
 from recsys.runs.load import from_plain
+from recsys.runs.plan import plan
 from recsys.runs.prepare import Prepared, prepare
 from recsys.runs.publish import publish
 from recsys.runs.spec import Train
+from recsys.towers.job import EpochRow
 
 
 def train(spec: Train) -> None:
     """Run the whole journey of one Spec and leave a judged bundle and its report.
 
     Raises:
+        DeviceError: the device asked for is not on this machine; nothing is made.
         DataRefusedError: the input breaks the data contract beyond its limits.
         InterruptedRunError: a signal asked to stop; what was learned is saved.
         GateError: the result is below `evaluate.require`; the report is written, no bundle.
@@ -35,14 +42,13 @@ def train(spec: Train) -> None:
         return
     with StopFlag().listening() as stop, embark(spec) as run:
         prepared = prepare(spec.data, folder=run.path)
-        tell.data(run.console, prepared)
         learned, curve = learned_from(prepared, spec, run, stop=stop)
         pause = partial(unless_stopped, stop)
         judged = judge(learned, spec, run.folder, curve=curve.rows, pause=pause)
         page.write(judged, run.path)
-        tell.results(run.console, judged.report, learned)
+        told(run, judged.report, learned)
         met(judged.report, spec.evaluate.require)
-        last_lines(run, publish(learned.model, spec))
+        last_lines(run, publish(learned.model, spec), member=somebody(learned))
 
 
 def unless_stopped(stop: StopFlag) -> None:
@@ -75,24 +81,48 @@ def learned_from(
 ) -> tuple[Learned, tell.Curve]:
     """Pose the task and learn it, an epoch a line; return what was learned and the lines."""
     run.on_data(prepared.dataset.fingerprint)
+    tell.data(run.console, prepared)
+    run.folder.record(data=facts.of_data(prepared))
     task = pose(prepared, spec, run.path)
     tell.task(run.console, task)
+    run.folder.record(task=facts.of_task(task))
     curve = tell.Curve(run.console, run.path / "metrics.csv")
-    learned = learn(task, spec, run.path, stop=stop, on_epoch=curve, tell=run.console.line)
+
+    def on_epoch(row: EpochRow) -> None:
+        curve(row)
+        before = run.folder.facts().get("epochs", {})
+        run.folder.record(epochs={**before, str(row.epoch): facts.of_epoch(row)})
+
+    learned = learn(task, spec, run.path, stop=stop, on_epoch=on_epoch, tell=run.note)
     run.folder.record(checkpoint=learned.checkpoint.name, encoders=task.encoders.name)
     return learned, curve
 
 
-def last_lines(run: Journey, bundle: Path) -> None:
-    """Say what was made and what to type next."""
+def told(run: Journey, report: Report, learned: Learned) -> None:
+    """Print the table of the test and where the report lies, also where no bundle will follow."""
+    tell.results(run.console, report, learned)
+    page = f"{run.folder.shown}/report.html"
+    run.folder.record(test=facts.of_results(report, learned), report=page)
+    run.console.line()
+    run.console.line(f"  report   {page}")
+
+
+def last_lines(run: Journey, bundle: Path, *, member: str) -> None:
+    """Say what was made and what to type next; `member` is one to try."""
     run.folder.record(bundle=bundle.name)
     console = run.console
-    console.line()
-    console.line(f"  report   {run.folder.shown}/report.html")
     console.line(f"  bundle   {os.path.relpath(bundle)}         now CURRENT")
     console.line("next")
-    console.line("  recsys recommend member=ID            one member, here")
+    console.line(f"  {f'recsys recommend member={shlex.quote(member)}':<38}one member, here")
     console.line("  python serve_index.py                 what members get and why, in a browser")
     console.line("  recsys init path=mydata/              your own parquet or CSV")
     if run.console.quiet:
         run.console.result(run.folder.shown)
+
+
+def somebody(learned: Learned) -> str:
+    """Return the id of a member worth a look: of those who consent, the one with the most past."""
+    dataset = learned.task.dataset
+    consents = dataset.members["consent_personalise"].to_numpy()
+    past = np.where(consents, np.diff(dataset.history.member_ptr), -1)
+    return str(dataset.members["member"][int(past.argmax())])

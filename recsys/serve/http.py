@@ -66,6 +66,7 @@ class _Service:
         self.metrics.watch(self._facts)
 
     async def recommend(self, request: Request) -> Response:
+        """Answer with the slate of one member, whose id is in the body."""
         asked = _read(request, Ask)
         return self._one(request, asked.member, self._slots(asked.slots))
 
@@ -80,6 +81,7 @@ class _Service:
         return self._one(request, member, int(slots))
 
     async def batch(self, request: Request) -> Response:
+        """Answer with the slates of many members as of one instant, in blocks."""
         asked = _read(request, AskMany)
         generation = self._live.generation
         at = self._open_at(generation)
@@ -92,6 +94,7 @@ class _Service:
         return _json(request, generation, at=iso(at), slates=slates)
 
     async def similar(self, request: Request) -> Response:
+        """Answer with the sales nearest to a member, a sale or a vector."""
         asked = _read(request, AskSimilar)
         generation = self._live.generation
         at = generation.now()
@@ -106,31 +109,38 @@ class _Service:
         return _json(request, generation, at=iso(at), sales=found)
 
     async def shelf(self, request: Request) -> Response:
+        """Answer with the sales that are open now."""
         generation = self._live.generation
         at = generation.now()
         return _json(request, generation, at=iso(at), sales=generation.shelf(at))
 
     async def bundle(self, request: Request) -> Response:
+        """Answer with what the bundle says of itself, and the settings it was made with."""
         generation = self._live.generation
         said = _without_files(generation.bundle.manifest)
         return _json(request, generation, bundle=said, specs=generation.bundle.parts.specs)
 
     async def livez(self, request: Request) -> Response:
+        """Answer 200 while the process lives."""
         return _json(request, None, status="alive")
 
     async def readyz(self, request: Request) -> Response:
+        """Answer 200 while requests are welcome, 503 once the service drains."""
         live = self._live
         if live.draining:
             raise RefusedError(503, "draining", "the service is about to stop")
         return _json(request, live.generation, status="ready", stale=live.stale)
 
     async def metrics_text(self, _request: Request) -> Response:
+        """Answer with counts and times in the text form of Prometheus."""
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(self, _request: Request) -> Response:
+        """Answer with the description of all routes."""
         return Response(msgspec.json.encode(document()), media_type="application/json")
 
     async def page(self, request: Request) -> Response:
+        """Answer with the page for people, made in a thread: others do not wait for it."""
         member = request.query_params.get("member", "")[:256]
         generation = self._live.generation
         made = await asyncio.to_thread(
@@ -139,6 +149,7 @@ class _Service:
         return Response(made, media_type="text/html", headers=self._page.headers)
 
     def refused(self, request: Request, error: Exception) -> Response:
+        """Turn a refusal into its answer, and count it."""
         if not isinstance(error, RefusedError):
             raise error
         self.metrics.rejected.labels(error.error).inc()

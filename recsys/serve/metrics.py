@@ -70,6 +70,7 @@ class _Generation(Collector):
         self._facts = facts
 
     def collect(self) -> Iterable[Metric]:
+        """Yield what is true of the bundle that answers at this moment."""
         facts = self._facts()
         info = GaugeMetricFamily(
             "recsys_bundle_info", "The bundle that answers.", labels=("generation", "model")

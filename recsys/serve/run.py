@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import socket
 import time
@@ -59,9 +60,7 @@ def serve(spec: Serve, *, ready: Callable[[Listening], None] | None = None) -> N
     started = time.perf_counter()
     log_to_stderr()
     with _bound(spec) as listener:
-        live = Live(
-            spec, lambda folder: load(spec, folder), said=lambda event, what: tell(event, what=what)
-        )
+        live = Live(spec, lambda folder: load(spec, folder), said=heard)
         listening = Listening(
             url=_url(listener),
             bundle=live.generation.bundle,
@@ -101,11 +100,13 @@ class _Server(uvicorn.Server):
         self._stop_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell whoever waits for it."""
         await super().startup(sockets)
         self._ready()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
+        """Hear SIGTERM, SIGINT and SIGHUP while serving; put back what heard them before."""
         handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, self.handle_exit) for number in handled}
         try:
@@ -115,6 +116,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # ruff: ignore[unused-method-argument]  # uvicorn's
+        """Drain and stop, stop at once when asked again, or look for a new bundle (SIGHUP)."""
         if sig == signal.SIGHUP:
             self._live.wake()
             return
@@ -125,20 +127,27 @@ class _Server(uvicorn.Server):
         self.force_exit = again and sig == signal.SIGINT
 
     async def on_tick(self, counter: int) -> bool:
+        """Return whether to stop: the time to go on accepting is over, or uvicorn says so."""
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
 
+def heard(event: str, what: str) -> None:
+    """Log what became of a new bundle; one that could not be opened is a warning."""
+    level = logging.WARNING if event == "reload_failed" else logging.INFO
+    tell(event, level=level, what=what)
+
+
 def _say(listening: Listening, ready: Callable[[Listening], None] | None) -> None:
+    if ready is not None:
+        ready(listening)
     tell(
         "listening",
         url=listening.url,
         generation=listening.bundle.generation,
         seconds=round(listening.seconds, 3),
     )
-    if ready is not None:
-        ready(listening)
 
 
 @contextmanager

@@ -72,7 +72,10 @@ def instant(text: str) -> int:
     Raises:
         ValueError: it is no instant.
     """
-    said = datetime.fromisoformat(text)
+    try:
+        said = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no instant; write UTC like 2026-03-30T10:00") from None
     said = said.replace(tzinfo=UTC) if said.tzinfo is None else said
     since = said - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

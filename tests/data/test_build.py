@@ -41,6 +41,11 @@ def test_consent_is_yes_unless_it_is_asked_for_and_no_unless_it_is_given() -> No
     assert made.dataset.members["consent_mail"].to_list() == [True, False, False, False]
     assert made.dataset.members["consent_personalise"].to_list() == [True] * 4
     assert any("2 members without a word on consent_mail" in said for said in made.warnings)
+    taken = f"no column consent_personalise: all {made.dataset.num_members} members are taken"
+    assert any(taken in said for said in made.warnings)
+    personal = asked.rename({"consent_mail": "consent_personalise"})
+    named = checked(members=personal, events=events(("new", "a", "view", 2))).warnings
+    assert not any("no column consent_personalise" in said for said in named)
 
 
 def test_members_without_consent_train_nothing() -> None:

@@ -193,7 +193,7 @@ def test_too_many_bad_rows_stop_the_run_and_say_what_to_do(tmp_path: Path) -> No
     with pytest.raises(DataRefusedError) as refused:
         check(shop(events=frame), Source(), folder=tmp_path, now=NOW)
     said = str(refused.value)
-    assert "2 of 3 rows of the events set aside" in said
+    assert "2 of 3 rows of the events set aside (over 1 %)" in said
     assert "did you mean 'purchase'?" in said
     assert "row 2, kind 'purchse'; row 3, kind 'purchse'" in said
     assert "data.max_quarantined_share=0.6667" in said

@@ -6,10 +6,10 @@ import pytest
 
 from recsys.domain.spec import Spec
 from recsys.runs.cli import VERBS
-from recsys.runs.command import Vocabulary, chosen_kinds, nearest
+from recsys.runs.command import Vocabulary, chosen_kinds, nearest, spelled_out
 from recsys.runs.guard import guarded
 from recsys.runs.load import compose
-from recsys.runs.spec import Train
+from recsys.runs.spec import Init, Recommend, Train
 
 GOLDEN = {
     "lr=0.1": """\
@@ -22,7 +22,15 @@ error: no setting called 'dim' (in dim=128)
 """,
     "modle=two_tower": """\
 error: no setting called 'modle' (in modle=two_tower)
+  did you mean:  towers=two_tower
+""",
+    "evaluate.confidence=1.4": """\
+error: no setting called 'evaluate.confidence' (in evaluate.confidence=1.4)
   all of them: recsys train --help
+""",
+    "evaluate.headlin=mrr": """\
+error: no setting called 'evaluate.headlin' (in evaluate.headlin=mrr)
+  did you mean:  evaluate.headline=mrr
 """,
     "tower.dim=8": """\
 error: no setting called 'tower.dim' (in tower.dim=8)
@@ -55,6 +63,10 @@ error: ~towers: settings are never added or removed, only set
 error: 'fast' is no setting: write key=value
   all of them: recsys train --help
 """,
+    "globo": """\
+error: 'globo' is no setting: write key=value
+  did you mean:  data=globo
+""",
     "towers.dim=2": """\
 error: towers.dim=2 is less than the least allowed, 4
 """,
@@ -62,8 +74,7 @@ error: towers.dim=2 is less than the least allowed, 4
 error: data.max_quarantined_share=1.4 is more than 1.0
 """,
     "towers.dim=wide": """\
-error: towers.dim=wide: Input should be a valid integer, unable to parse string
-  as an integer
+error: towers.dim=wide is no whole number
 """,
     "data.logging_policy=best": """\
 error: data.logging_policy=best is not there
@@ -85,11 +96,41 @@ error: towers.dim=8,16 names several values
   one run each: add -m     a list: key=[a,b]
 """,
     "name=a=b": """\
-error: name=a=b: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$'
+error: name=a=b is not written as it must be
+  Ends the name of the run's folder: letters, digits and . _ - are possible, up
+    to 61.
 """,
     "towers.dim=[8": """\
-error: towers.dim=[8: Input should be a valid integer, unable to parse string as
-  an integer
+error: towers.dim=[8 is no whole number
+""",
+    "data.retries=x": """\
+error: no setting called 'data.retries' (in data.retries=x)
+  all of them: recsys train --help
+""",
+    "quiet=loud": """\
+error: quiet=loud is neither true nor false
+""",
+    "towers.rate=fast": """\
+error: towers.rate=fast is no number
+""",
+    "evaluate.ks=[0]": """\
+error: evaluate.ks.0=0 is less than the least allowed, 1
+""",
+    "evaluate.ks=[]": """\
+error: evaluate.ks needs 1 or more values
+""",
+    "evaluate.require=foo>bar": """\
+error: evaluate.require=foo>bar: no metric called 'foo'
+  possible: mrr, auc, mean_percentile_rank, ndcg_at_20, recall_at_20,
+    capped_recall_at_20, hit_at_20, ...
+""",
+    "evaluate.require=ndgc_at_10>popular": """\
+error: evaluate.require=ndgc_at_10>popular: no metric called 'ndgc_at_10'
+  did you mean:  ndcg_at_10
+""",
+    "evaluate.require=ndcg_at_10>populer": """\
+error: evaluate.require=ndcg_at_10>populer: no scorer or number called 'populer'
+  did you mean:  popular
 """,
     "name=${nothing}": """\
 error: name: Interpolation key 'nothing' not found
@@ -147,3 +188,33 @@ def test_kinds_come_from_option_files_and_from_the_line() -> None:
     vocabulary = Vocabulary("train", Train, {"data": {"a": "globo", "b": None}}, {"data": "a"})
     assert chosen_kinds([], vocabulary) == {"data": "globo"}
     assert chosen_kinds(["data=b", "towers.loss.kind=full"], vocabulary) == {"towers.loss": "full"}
+
+
+@pytest.mark.parametrize("member", ["m000042", "0042", "12346", "null", "it's", "a b"])
+def test_recommend_takes_a_member_as_a_bare_word(member: str) -> None:
+    assert compose("recommend", Recommend, [member]).member == member
+    assert compose("recommend", Recommend, ["slots=3", member]).slots == 3
+
+
+def test_init_takes_a_folder_as_a_bare_word() -> None:
+    assert compose("init", Init, ["my data/", "zone=UTC"]).path == "my data/"
+
+
+def test_whole_numbers_are_ids_too() -> None:
+    assert compose("recommend", Recommend, ["member=12346"]).member == "12346"
+    assert compose("recommend", Recommend, ["member=[12346,a]"]).member == ("12346", "a")
+
+
+def test_a_bare_word_has_one_meaning_or_none() -> None:
+    for words in (["a", "b"], ["a", "member=b"], ["--cfg", "job"], ["--help"], []):
+        assert spelled_out(words, "recommend") == words
+    assert spelled_out(["a"], "train") == ["a"]
+
+
+def test_a_right_section_does_not_make_a_wrong_name_alike() -> None:
+    known = {"evaluate.slices": "", "evaluate.headline": "", "data.cadence": ""}
+    assert nearest("evaluate.confidence", "1.4", known) == ()
+    assert nearest("evaluate.slice", "x", known) == ("did you mean:  evaluate.slices=x",)
+    assert nearest("modle", "b", known, groups={"towers": {"a"}, "data": {"b"}}) == (
+        "did you mean:  data=b",
+    )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,31 @@ def test_errors_and_farewells_go_to_standard_error(capsys: pytest.CaptureFixture
 )
 def test_durations(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_a_reader_who_leaves_stops_nothing_and_hears_nothing(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from recsys.runs.console import Console
+console = Console(Path("log.txt"))
+for number in range(3000):
+    console.line(f"line {number} " + 60 * "x")
+console.result("the end")
+Path("done").touch()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("line 0")
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, "")
+    assert (tmp_path / "done").exists()
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 3000

@@ -14,6 +14,7 @@ from recsys.runs.folder import (
     comparable,
     find,
     flat,
+    published,
     same_settings,
     start,
     unfinished,
@@ -77,6 +78,15 @@ def test_the_newest_unfinished_run_of_equal_settings_goes_on(tmp_path: Path) -> 
     found = unfinished(SPEC, tmp_path)
     assert found is not None
     assert found.path == wanted.path
+
+
+def test_published_runs_are_those_with_a_bundle_the_newest_first(tmp_path: Path) -> None:
+    assert published(tmp_path) == []
+    old, new = (made(tmp_path, hours=hours) for hours in (0, 1))
+    made(tmp_path, hours=2, status="failed")
+    for folder in (old, new):
+        folder.record(bundle="x")
+    assert [folder.path for folder in published(tmp_path)] == [new.path, old.path]
 
 
 def test_names_and_loudness_do_not_part_runs_but_seeds_do(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recsys.domain import errors
-from recsys.runs.guard import guarded
+from recsys.runs.guard import code_of, guarded
 
 CODES: dict[type[errors.RecsysError], int] = {
     errors.SettingError: 2,
@@ -86,6 +86,21 @@ def test_a_full_disk_is_no_bug(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert guarded(raising(full), trace=tmp_path / "error.txt") == 6
     assert "no room left on the disk (runs/x)" in capsys.readouterr().err
     assert guarded(raising(OSError(errno.EIO, "broken")), trace=tmp_path / "error.txt") == 1
+
+
+def test_a_place_that_cannot_be_used_is_named_and_no_bug(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x")
+    trace = tmp_path / "error.txt"
+    assert guarded(raising(refused), trace=trace) == code_of(refused) == 6
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot use /proc/x: No such file or directory\n  name another")
+    assert not trace.exists()
+
+
+def test_a_pipe_between_processes_that_breaks_is_a_bug_of_ours(tmp_path: Path) -> None:
+    assert guarded(raising(BrokenPipeError(errno.EPIPE, "x")), trace=tmp_path / "error.txt") == 1
 
 
 def test_a_task_that_ends_well_has_code_zero() -> None:

@@ -132,3 +132,78 @@ def test_the_mapping_stays_when_the_data_are_refused(shop: Path) -> None:
     with pytest.raises(DataRefusedError, match=r"correct configs/data/mydata\.yaml, then: recsys"):
         init(Init(path="mydata", zone=ZONE))
     assert (shop.parent / "configs" / "data" / "mydata.yaml").exists()
+
+
+def foreign(folder: Path, columns: list[str], words: list[str]) -> None:
+    """Write the shop's events alone, under other names, in words of somebody else's."""
+    ours = ["view", "cart", "purchase"]
+    events = tiny_tables(members=60, days=18).events.filter(pl.col("kind").is_in(ours))
+    said = events.select("member", "sale", pl.col("kind").replace(ours, words), "at")
+    amounts = 5.5 + pl.int_range(pl.len()) % 23
+    made = said.with_columns(value=amounts, brand=pl.col("sale").str.slice(0, 3))
+    made.rename(dict(zip(made.columns, columns, strict=True))).write_parquet(folder / "log.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (["client", "article", "action", "date", "montant", "marque"], ["VUE", "PANIER", "ACHAT"]),
+        (
+            ["KUNDE", "artikel", "Ereignis", "zeit", "betrag", "marke"],
+            ["Ansicht", "Warenkorb", "Kauf"],
+        ),
+        (
+            ["cliente", "producto", "acción", "fecha", "importe", "marca"],
+            ["vista", "carrito", "compra"],
+        ),
+    ],
+    ids=["French", "German", "Spanish"],
+)
+def test_columns_and_kinds_in_other_languages_are_understood(
+    columns: list[str], words: list[str], shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shop.parent / "log"
+    folder.mkdir()
+    foreign(folder, columns, words)
+    init(Init(path="log", zone=ZONE))
+    data = compose("train", Train, ["data=log"]).data
+    assert isinstance(data, TablesSource)
+    found = {**data.events.columns, "brand": data.sales.columns["brand"] if data.sales else ""}
+    ours = ["member", "sale", "kind", "at", "value", "brand"]
+    assert found == dict(zip(ours, columns, strict=True))
+    assert data.events.kinds == dict(zip(words, ["view", "cart", "purchase"], strict=True))
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f"{our} = {their}" in said for our, their in found.items())
+    assert all(f"{word} = {kind}" in said for word, kind in data.events.kinds.items())
+
+
+def test_words_that_nobody_knows_are_listed_to_be_changed(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shop.parent / "log"
+    folder.mkdir()
+    foreign(folder, ["client", "article", "action", "date", "x", "y"], ["k1", "k2", "k3"])
+    init(Init(path="log", zone=ZONE))
+    text = (shop.parent / "configs" / "data" / "log.yaml").read_text()
+    said = " ".join(capsys.readouterr().out.split())
+    for word in ("k1", "k2", "k3"):
+        assert f'    {word}: "view"  # CHANGE THIS' in text
+        assert f"CHANGE events.kinds.{word}: " in said
+    assert "not used of log/log.parquet: x" in said
+
+
+def test_a_folder_that_is_not_understood_gets_lines_to_fill_in(shop: Path) -> None:
+    folder = shop.parent / "log"
+    folder.mkdir()
+    foreign(folder, ["aa", "bb", "cc", "dd", "ee", "ff"], ["view", "cart", "purchase"])
+    with pytest.raises(DataRefusedError) as refused:
+        init(Init(path="log"))
+    lines = str(refused.value).split("capitals:\n")[1]
+    filled = lines.replace("WHO", "aa").replace("WHAT", "bb")
+    own = shop.parent / "configs" / "data" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("\n".join(line.removeprefix("    ") for line in filled.splitlines()))
+    data = compose("check", Check, ["data=mine"]).data
+    assert isinstance(data, TablesSource)
+    assert data.events.columns == {"member": "aa", "sale": "bb", "at": "dd"}
+    check(Check(data=data))

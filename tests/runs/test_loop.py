@@ -22,6 +22,7 @@ FIGURE = r"(0\.\d{4} ± 0\.\d{4}|-)"
 KNOWN = (
     r"",
     r"recsys \S+   runs/\S+_fdr        Ctrl-C once: save and stop",
+    r"  device   cpu, \d+ threads?",
     r"  data     flash_sales \(simulated, truth known\), \d+ \w+ \d{4} to \d+ \w+ \d{4}",
     r"           [\d,]+ members, [\d,]+ sales, [\d,]+ events",
     r"  checks   [\d,]+ rows read, [\d,]+ set aside",
@@ -99,7 +100,7 @@ def test_the_report_is_one_page_without_network_or_script(trained: Trained) -> N
 
 
 def test_one_member_gets_a_slate_with_parts_and_reasons(trained: Trained) -> None:
-    words = ["recommend", "member=m000042", "slots=4"]
+    words = ["recommend", "m000042", "slots=4"]
     said = verb(trained.folder, *words)
     assert (said.returncode, said.stderr) == (0, "")
     lines = said.stdout.splitlines()
@@ -115,6 +116,22 @@ def test_one_member_gets_a_slate_with_parts_and_reasons(trained: Trained) -> Non
         assert len(reason.strip()) > 5
     assert all(len(line) <= 80 for line in lines)
     assert said.stdout == recsys(trained.folder, *words).stdout
+
+
+def test_a_time_without_sales_is_said_so(trained: Trained) -> None:
+    said = verb(trained.folder, "recommend", "m000042", "at=2030-01-01")
+    assert said.stdout == "m000042   no sale is open then\n"
+    wrong = verb(trained.folder, "recommend", "m000042", "at=yesterday")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("error: at: 'yesterday' is no instant")
+
+
+def test_the_command_that_a_run_ends_with_can_be_typed(trained: Trained) -> None:
+    typed = re.search(r"^  recsys (recommend member=\S+)", trained.said.stdout, re.MULTILINE)
+    assert typed is not None
+    said = verb(trained.folder, *typed[1].split())
+    assert (said.returncode, said.stderr) == (0, "")
+    assert not any(line != line.rstrip() for line in said.stdout.splitlines())
 
 
 def test_slates_as_json_hold_parts_that_add_up(trained: Trained) -> None:
@@ -172,8 +189,31 @@ def test_refresh_makes_the_same_bundle_of_the_same_data_without_training(copied:
     assert said.returncode == 0, said.stderr
     assert "epoch" not in said.stdout
     assert copied.bundle.name == json.loads((copied.run / "run.json").read_text())["bundle"]
+    assert "\n  python serve_index.py " in said.stdout
     quiet = verb(copied.folder, "refresh", "quiet=true")
     assert quiet.stdout == f"bundles/{copied.bundle.name}\n"
+
+
+def test_refresh_uses_the_model_that_is_served_whatever_failed_since(copied: Trained) -> None:
+    run, failed = copied.run, copied.folder / "runs" / "2999-01-01_000000_failed"
+    failed.mkdir()
+    facts = {"status": "failed", "started_at": "", "command": ""}
+    (failed / "run.json").write_text(json.dumps(facts))
+    link = copied.folder / "runs" / "latest"
+    link.unlink()
+    link.symlink_to(failed.name)
+    said = verb(copied.folder, "refresh")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith(f"refresh with the model of runs/{run.name}\n")
+    shutil.copytree(run, copied.folder / "runs" / "2998-01-01_000000_newer")
+    newer = copied.folder / "runs" / "2998-01-01_000000_newer" / "run.json"
+    known = json.loads(newer.read_text())
+    newer.write_text(json.dumps(known | {"checkpoint": "none"}))
+    again = verb(copied.folder, "refresh")
+    assert again.stdout.startswith(f"refresh with the model of runs/{run.name}\n")
+    refused = verb(copied.folder, "refresh", "run=latest")
+    assert refused.returncode == 4
+    assert "refresh with the model that is served: leave out run=..." in refused.stderr
 
 
 def test_a_dry_run_of_the_service_opens_the_bundle_and_does_not_listen(trained: Trained) -> None:
@@ -202,6 +242,11 @@ def test_a_damaged_file_is_refused_by_its_name(copied: Trained, file: str, name:
     assert said.returncode == 4
     assert said.stderr.startswith("error: ")
     assert str(damaged.relative_to(copied.folder)) in said.stderr
+    if name != "refresh":
+        assert "make a new one: recsys refresh" in said.stderr
+        again = verb(copied.folder, "refresh")
+        assert again.returncode == 4
+        assert f"python train.py resume=runs/{copied.run.name}" in again.stderr
     assert "Traceback" not in said.stderr
 
 
@@ -211,7 +256,7 @@ def test_a_run_that_is_done_is_judged_again_without_an_epoch(copied: Trained) ->
     said = verb(copied.folder, "train", f"resume=runs/{copied.run.name}")
     assert (said.returncode, said.stderr) == (0, "")
     assert re.search(r"^ +1 +\d+\.\d{3} ", said.stdout, re.MULTILINE) is None
-    assert "  resumed  status was done\n" in said.stdout
+    assert "  resumed  status was done; goes on after epoch 1\n" in said.stdout
     assert (copied.run / "report.html").exists()
     assert copied.bundle.name == before
 
@@ -228,6 +273,10 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_in_its_folder(
     said = verb(copied.folder, "train", "debug=fdr", "resume=auto", "quiet=true")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout == f"runs/{copied.run.name}\n"
+    told = "  resumed  status was running; no checkpoint yet: from the start"
+    assert told in (copied.run / "log.txt").read_text()
+    facts = json.loads((copied.run / "run.json").read_text())
+    assert facts["said"] == [told]
     # to the bit in a fresh process alone (test_resume): this one has other libraries loaded
     after = np.load(copied.bundle / "members" / "vectors.npy")
     assert np.abs(after - before).max() < 1e-3
@@ -239,6 +288,8 @@ def test_a_run_with_nothing_to_go_on_with_says_so(tmp_path: Path) -> None:
     assert said.returncode == 5
     assert "no unfinished run has these settings: this is a new one" in said.stdout
     assert not (tmp_path / "bundles").exists()
+    page = only(tmp_path, "runs/2*/report.html").relative_to(tmp_path)
+    assert f"  report   {page}\n" in said.stdout
     facts = json.loads((only(tmp_path, "runs/2*") / "run.json").read_text())
     assert (facts["status"], facts["exit_code"]) == ("failed", 5)
     assert facts["error"] in said.stderr.replace("error: ", "")

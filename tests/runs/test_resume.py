@@ -94,7 +94,8 @@ def test_a_killed_run_is_left_as_running(story: Story) -> None:
 
 def test_it_goes_on_in_its_folder_with_the_epochs_that_were_left(story: Story) -> None:
     assert facts(story.folder)["status"] == "done"
-    assert "  resumed  status was running" in story.last_words
+    saved = f"goes on after epoch {story.saved[1]}"
+    assert f"  resumed  status was running; {saved}\n" in story.last_words
     told = re.findall(r"^ +(\d+)  +\d+\.\d{3} ", story.last_words, re.MULTILINE)
     assert [int(epoch) for epoch in told] == list(range(story.saved[1] + 1, EPOCHS + 1))
 

@@ -108,6 +108,7 @@ def test_reach_counts_each_sale_once_a_member(recommender: Recommender, bundle: 
     assert sampled == len(everyone)
     html = Page().render(recommender, member=KNOWN, slots=3)
     assert f"Of {sampled} members who get personal slates" in html
+    assert 'href="/openapi.json"' in html
     assert {sale.sale: sale.members for sale in reach} == {
         sale.sale: shown.count(sale.sale) for sale in recommender.shelf()
     }

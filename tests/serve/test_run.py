@@ -11,12 +11,14 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from recsys.domain.dataset import Dataset
 from recsys.domain.errors import MissingArtefactError, PortTakenError
+from recsys.serve import run
 from recsys.serve.bundle import publish_bundle
 from recsys.serve.client import Client, ServiceError
 from recsys.serve.run import serve
@@ -140,6 +142,7 @@ def test_it_swaps_under_requests_refuses_damage_by_name_and_drains(
         code, log = service.stop()
         assert code == 0
         refusals = [line["what"] for line in log if line["event"] == "reload_failed"]
+        assert {line["level"] for line in log if line["event"] == "reload_failed"} == {"warning"}
         assert len(refusals) == 1
         assert "vectors.npy was changed" in refusals[0]
         assert log[-1]["event"] == "stopped"
@@ -207,3 +210,11 @@ def test_a_client_without_a_service_says_so() -> None:
     client = Client(f"http://127.0.0.1:{port}", tries=1)
     with pytest.raises(ServiceError, match="no_answer"):
         client.recommend(["m1"])
+
+
+def test_people_are_greeted_before_the_log_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(run, "tell", lambda event, **_: told.append(event))
+    up: Any = SimpleNamespace(url="", bundle=SimpleNamespace(generation=""), seconds=1.0)
+    run._say(up, lambda _: told.append("greeting"))
+    assert told == ["greeting", "listening"]
