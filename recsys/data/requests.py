@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.data.baskets import baskets, member_requests, share_of_history
-from recsys.data.schedule import JUDGING, Schedule, cutoffs, instants
+from recsys.data.schedule import Schedule, cutoffs, instants, judging
+from recsys.data.seen import first_contacts
 from recsys.data.shelves import Moments, shelf_requests
 from recsys.domain.dataset import Dataset
 from recsys.domain.errors import SettingError
@@ -24,7 +25,11 @@ REQUESTS_SEED = 1
 
 @dataclass(frozen=True)
 class Blocks:
-    """The requests of each block of time (RULINGS 1): no outcome reaches into the next block."""
+    """The requests of each block of time (RULINGS 1): no outcome reaches into the next block.
+
+    With `value_days=0` the value model's requests are those of validation; with
+    `calibration_days=0` half of the members of the value model's block calibrate it.
+    """
 
     towers: Requests
     validation: Requests
@@ -58,8 +63,10 @@ def blocks(dataset: Dataset, source: Source) -> Blocks:
             at = dataset.history.at
             made["towers"] = baskets(dataset, (at >= towers.start) & (at <= towers.last))
         case "member":
-            return _blocks(dataset, _by_member(dataset, source), None, notes=())
-    return _blocks(dataset, made, schedule.split, notes=schedule.notes + notes)
+            made, notes = _by_member(dataset, source), ()
+            return _blocks(dataset, _finished(dataset, made, source), None, notes=notes)
+    done = _finished(dataset, made, source)
+    return _blocks(dataset, done, schedule.split, notes=schedule.notes + notes)
 
 
 def _before_shelves(
@@ -92,12 +99,29 @@ def _limited(requests: Requests, source: Source) -> Requests:
 
 def _by_member(dataset: Dataset, source: Source) -> dict[str, Requests]:
     made, high = dict[str, Requests](), 100
-    for name in reversed(JUDGING):
+    for name in reversed(judging(source)):
         low = high - int(getattr(source, f"{name}_days"))
         made[name] = member_requests(dataset, share_of_history(dataset, low, high))
         high = low
     made["towers"] = baskets(dataset, share_of_history(dataset, 0, high))
     return made
+
+
+def _finished(
+    dataset: Dataset, made: Mapping[str, Requests], source: Source
+) -> dict[str, Requests]:
+    """Leave out what members knew, if asked to, and lend the value model the blocks it lacks."""
+    done = dict(made)
+    if source.exclude_seen:
+        done = {name: first_contacts(one, dataset.history) for name, one in made.items()}
+    done.setdefault("value", done["validation"])
+    if "calibration" not in done:
+        # steps fitted on the rows of the model itself would promise too much
+        value = done["value"]
+        fits = uniform(REQUESTS_SEED, value.member) < 0.5
+        done["value"] = value.take(np.flatnonzero(fits))
+        done["calibration"] = value.take(np.flatnonzero(~fits))
+    return done
 
 
 def _blocks(

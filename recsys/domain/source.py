@@ -31,14 +31,18 @@ class Source(Spec):
     """How long after a request its outcomes count; requests that are not settled stay out."""
     validation_days: Count = 1
     """Days of requests (for cadence=member: hundredths of a history) that choose the epoch."""
-    value_days: Count = 1
-    """Days of requests that fit the value model."""
-    calibration_days: Count = 1
-    """Days of requests that calibrate it."""
+    value_days: CountOrNone = 1
+    """Days of requests that fit the value model; 0 = the validation block fits it."""
+    calibration_days: CountOrNone = 1
+    """Days of requests that calibrate it; 0 = half of the members of the value model's block, who
+    then do not fit it."""
     test_days: Count = 2
     """Days of requests that are judged, the last that settle."""
     towers_days: Annotated[int, Field(ge=0)] = 0
     """Days of requests that train the towers; 0 = all before validation."""
+    exclude_seen: bool = False
+    """Sales a member engaged with before a request are neither candidates nor outcomes of it, in
+    training and judging alike; slates that are served do not know of this."""
     judged_requests: CountOrNone = 0
     """Requests kept of each block after the towers', drawn by a hash of (member, instant), where
     judging all would take too long; 0 = all."""

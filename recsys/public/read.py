@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from recsys.domain.tables import Tables
-from recsys.public import complete_journey, globo, movielens, online_retail
+from recsys.public import complete_journey, globo, gowalla, movielens, online_retail
+from recsys.public.published import Gowalla
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail, PublicSource
 
 
@@ -24,5 +25,7 @@ def read(source: PublicSource) -> Tables:
             return online_retail.tables(source)
         case Movielens():
             return movielens.tables(source)
+        case Gowalla():
+            return gowalla.tables(source)
         case _:
             assert_never(source)

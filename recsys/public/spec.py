@@ -8,6 +8,7 @@ from pydantic import Field
 
 from recsys.domain.source import Source
 from recsys.domain.spec import Count, CountOrNone, Positive
+from recsys.public.published import Gowalla
 
 
 class CompleteJourney(Source):
@@ -100,11 +101,11 @@ class Movielens(Source):
     """Folder of the three files."""
     cadence: Literal["noon", "hourly", "engagement", "member"] = "member"
     validation_days: Count = 5
-    value_days: Count = 5
-    calibration_days: Count = 5
+    value_days: CountOrNone = 5
+    calibration_days: CountOrNone = 5
     test_days: Count = 20
 
 
 PublicSource = Annotated[
-    CompleteJourney | Globo | OnlineRetail | Movielens, Field(discriminator="kind")
+    CompleteJourney | Globo | OnlineRetail | Movielens | Gowalla, Field(discriminator="kind")
 ]

@@ -66,7 +66,7 @@ def task(console: Console, posed: Task) -> None:
         ends = {
             block.name: f"{instant(block.last):%d %b}".lstrip("0") for block in blocks.split.blocks
         }
-        console.fact("split", "by time: " + ", ".join(f"{name} to {ends[name]}" for name in names))
+        console.fact("split", "by time: " + ", ".join(f"{name} to {ends[name]}" for name in ends))
     counts = ", ".join(f"{len(getattr(blocks, name)):,}" for name in names)
     console.fact("requests", counts)
     encoded = posed.encoded

@@ -1,0 +1,48 @@
+"""Settings of the public sets whose splits are published as files, most of them without times.
+
+Their loaders date what has no date, say so in the notes of a run, and keep the published test
+pair for pair. The cut-offs of the published figures are asked for by `evaluate.ks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.domain.source import Source
+from recsys.domain.spec import CountOrNone, Positive
+
+Cadence = Literal["noon", "hourly", "engagement", "member"]
+
+
+class Gowalla(Source):
+    """Gowalla check-ins, the fixed LightGCN/NGCF split: 29,858 members, 40,981 places, ids only.
+
+    Files: train.txt.gz, test.txt.gz; a line is `user item item ...`. Research use only.
+    Times: the set has none and its order is unknown, so the loader deals them: each train pair
+    goes, by a hash of (seed, member, place), to one of `deals` days or, a share of
+    `validation_share` of them, to the day after, the validation; the test pairs come the day
+    after that. A member's day is one training request: its outcomes are the places dealt to it,
+    its past those dealt before.
+    Protocol: rank all 40,981 places but those of the member's train pairs, for the 29,858 members
+    with test pairs; recall@20 divides by all test pairs of a member, nDCG@20's ideal order is cut
+    at min(20, test pairs): `evaluate.ks=[20]`. A day before the test chooses the epoch; half of
+    its members fit the value model and half calibrate it. Most published figures were chosen on
+    the test itself; ours are lower for that reason.
+    """
+
+    kind: Literal["gowalla"] = "gowalla"
+    root: str = "data/gowalla-lightgcn"
+    """Folder of the two files."""
+    deals: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Days that the train pairs are dealt to: requests that a member trains, at most."""
+    validation_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
+    """Share of the train pairs that are kept for validation."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Another seed deals another order."""
+    cadence: Cadence = "engagement"
+    outcome_hours: Positive = 24.0
+    value_days: CountOrNone = 0
+    calibration_days: CountOrNone = 0
+    exclude_seen: bool = True
