@@ -1,7 +1,16 @@
 """Public sets in, Tables out."""
 
-from recsys.public.published import Gowalla
+from recsys.public.published import Beauty, Gowalla, Movielens1M
 from recsys.public.read import read
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 
-__all__ = ["CompleteJourney", "Globo", "Gowalla", "Movielens", "OnlineRetail", "read"]
+__all__ = [
+    "Beauty",
+    "CompleteJourney",
+    "Globo",
+    "Gowalla",
+    "Movielens",
+    "Movielens1M",
+    "OnlineRetail",
+    "read",
+]

@@ -46,3 +46,54 @@ class Gowalla(Source):
     value_days: CountOrNone = 0
     calibration_days: CountOrNone = 0
     exclude_seen: bool = True
+
+
+class Movielens1M(Source):
+    """MovieLens-1M in SASRec's order: 6,040 members, 3,416 films, 999,611 ratings, last item out.
+
+    Files: ml-1m_sasrec.txt.gz (`user item` a line, in each user's order), movies.dat, users.dat,
+    sas_to_original_items.txt, sas_to_original_users.txt; research use only. Another sort of the
+    same ratings has other last items for a quarter of the users: its figures stand elsewhere.
+    Columns: every rating is one view of a film. Genres, title and decade; age group, gender and
+    occupation.
+    Times: the order alone is known, so the loader makes them: the last film of a member stands in
+    the day of the test, the one before in that of validation, the others an hour apart before.
+    Protocol: leave one out: rank all 3,416 films but those the member rated before, one test film
+    for each of 6,040 members; hit@10 (= recall@10) and nDCG@10. The films before the last two
+    train, one request each. Half of the members of validation fit the value model and half
+    calibrate it. Tables with sampled candidates never stand beside these.
+    """
+
+    kind: Literal["ml_1m"] = "ml_1m"
+    root: str = "data/ml-1m"
+    """Folder of the five files."""
+    cadence: Cadence = "engagement"
+    outcome_hours: Positive = 24.0
+    value_days: CountOrNone = 0
+    calibration_days: CountOrNone = 0
+    exclude_seen: bool = True
+
+
+class Beauty(Source):
+    """Amazon Beauty as S3-Rec prepared it: 22,363 members, 12,101 products, last item out.
+
+    Files: Beauty.txt.gz (`user item item ...` a line, in order), Beauty_item2attributes.json.gz;
+    research use only. SASRec's own repository has another Beauty.
+    Columns: every review is one view of a product; `attributes` are the numbers of its category
+    levels and brand, whose names are not given.
+    Times: the order alone is known, so the loader makes them: the last product of a member stands
+    in the day of the test, the one before in that of validation, the others an hour apart before.
+    Protocol: leave one out: rank all 12,101 products but those the member reviewed before, one
+    test product for each of 22,363 members; hit@10 (= recall@10) and nDCG@10. The products before
+    the last two train, one request each. Half of the members of validation fit the value model
+    and half calibrate it.
+    """
+
+    kind: Literal["beauty"] = "beauty"
+    root: str = "data/amazon-beauty"
+    """Folder of the two files."""
+    cadence: Cadence = "engagement"
+    outcome_hours: Positive = 24.0
+    value_days: CountOrNone = 0
+    calibration_days: CountOrNone = 0
+    exclude_seen: bool = True

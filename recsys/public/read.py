@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import assert_never
 
 from recsys.domain.tables import Tables
-from recsys.public import complete_journey, globo, gowalla, movielens, online_retail
-from recsys.public.published import Gowalla
+from recsys.public import (
+    beauty,
+    complete_journey,
+    globo,
+    gowalla,
+    movielens,
+    movielens_1m,
+    online_retail,
+)
+from recsys.public.published import Beauty, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail, PublicSource
 
 
@@ -25,7 +33,17 @@ def read(source: PublicSource) -> Tables:
             return online_retail.tables(source)
         case Movielens():
             return movielens.tables(source)
+        case _:
+            return _published(source)
+
+
+def _published(source: Gowalla | Movielens1M | Beauty) -> Tables:
+    match source:
         case Gowalla():
             return gowalla.tables(source)
+        case Movielens1M():
+            return movielens_1m.tables(source)
+        case Beauty():
+            return beauty.tables(source)
         case _:
             assert_never(source)

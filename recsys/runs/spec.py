@@ -11,7 +11,7 @@ from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
 from recsys.domain.spec import Count, Spec
 from recsys.evaluate.spec import Evaluate
-from recsys.public.published import Gowalla
+from recsys.public.published import Beauty, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.rerank.spec import Blend, Rerank
 from recsys.retrieval.spec import Exact, Retrieval
@@ -20,7 +20,15 @@ from recsys.towers.spec import Auto, Towers, Trainer, TwoTower
 from recsys.world.spec import FlashSales
 
 Data = Annotated[
-    FlashSales | CompleteJourney | Globo | OnlineRetail | Movielens | Gowalla | TablesSource,
+    FlashSales
+    | CompleteJourney
+    | Globo
+    | OnlineRetail
+    | Movielens
+    | Gowalla
+    | Movielens1M
+    | Beauty
+    | TablesSource,
     Field(discriminator="kind"),
 ]
 """Every source of data: the built-in world, public sets, a user's own tables."""
