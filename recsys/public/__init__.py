@@ -1,11 +1,12 @@
 """Public sets in, Tables out."""
 
-from recsys.public.published import Beauty, Gowalla, Movielens1M
+from recsys.public.published import Beauty, CiteULike, Gowalla, Movielens1M
 from recsys.public.read import read
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 
 __all__ = [
     "Beauty",
+    "CiteULike",
     "CompleteJourney",
     "Globo",
     "Gowalla",

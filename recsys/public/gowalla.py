@@ -11,11 +11,13 @@ from recsys.domain.arrays import I64
 from recsys.domain.schema import Schema
 from recsys.domain.tables import Tables
 from recsys.domain.ties import uniform
-from recsys.public.dated import ZONE, midnight, noon
+from recsys.public.dated import ZONE, dealt, midnight, noon
 from recsys.public.files import lists, origin, present
 from recsys.public.published import Gowalla
 
 FILES = ("train.txt.gz", "test.txt.gz")
+VALIDATION = 1
+"""Key of the draws that choose for validation."""
 
 
 def tables(spec: Gowalla) -> Tables:
@@ -26,7 +28,7 @@ def tables(spec: Gowalla) -> Tables:
     """
     train_path, test_path = present(Path(spec.root), FILES, data=spec.kind)
     train, test = _pairs(train_path), _pairs(test_path)
-    days = dealt(train["member"].to_numpy(), train["sale"].to_numpy(), spec)
+    days = _days(train, spec)
     events = pl.concat([
         train.with_columns(pl.Series("day", days)),
         test.with_columns(day=pl.lit(spec.deals + 1, dtype=pl.Int64)),
@@ -53,12 +55,11 @@ def tables(spec: Gowalla) -> Tables:
     )
 
 
-def dealt(member: I64, place: I64, spec: Gowalla) -> I64:
+def _days(train: pl.DataFrame, spec: Gowalla) -> I64:
     """Return the day of each train pair, I64[p]: 0 to deals - 1, or `deals` for validation."""
-    draw = uniform(spec.seed, member, place)
-    rest = (draw - spec.validation_share) / (1 - spec.validation_share)
-    day = np.where(rest < 0, spec.deals, np.floor(rest * spec.deals))
-    return day.astype(np.int64)
+    ids = train["member"].to_numpy(), train["sale"].to_numpy()
+    validates = uniform(spec.seed, *ids, VALIDATION) < spec.validation_share
+    return np.where(validates, spec.deals, dealt(*ids, spec.deals, seed=spec.seed))
 
 
 def _pairs(path: Path) -> pl.DataFrame:

@@ -97,3 +97,37 @@ class Beauty(Source):
     value_days: CountOrNone = 0
     calibration_days: CountOrNone = 0
     exclude_seen: bool = True
+
+
+class CiteULike(Source):
+    """CiteULike-a, the cold-start split of ALDI and GAR: 5,551 members, 16,980 articles.
+
+    Files: warm_emb.csv.gz (train), warm_val, warm_test, cold_item_val, cold_item_test (.csv.gz),
+    item-tag.dat.gz, citations.dat.gz; academic use only. The articles' texts are not among them.
+    Columns: tags of an article and the articles it cites, by number.
+    Times: the set has none, so the loader deals the train pairs, by a hash of (seed, member,
+    article), over `deals` days; validation is the day after, the test the day after that. Warm
+    articles are open all the time, the cold ones of validation on its day, the cold ones of the
+    test from the day of the test on.
+    Protocol: three rankings without what the member knows, `evaluate.ks=[20]`. Slice day0 is the
+    cold ranking: 1,698 cold articles, the 4,846 members with cold test pairs. Slice older is the
+    warm one: 13,584 articles, 4,591 members. `all` ranks both together for the 5,352 members who
+    have either, with `only_both` for the 4,085 of the published overall ranking, who have both.
+    Published codes also rank the 1,698 cold articles of validation (3,396 cold candidates in
+    all), test the first 2,000 members alone, and read texts: compare with them loosely.
+    """
+
+    kind: Literal["citeulike"] = "citeulike"
+    root: str = "data/citeulike-a-cold"
+    """Folder of the seven files."""
+    deals: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Days that the train pairs are dealt to: requests that a member trains, at most."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Another seed deals another order."""
+    only_both: bool = False
+    """Test only members with cold and warm test pairs."""
+    cadence: Cadence = "engagement"
+    outcome_hours: Positive = 24.0
+    value_days: CountOrNone = 0
+    calibration_days: CountOrNone = 0
+    exclude_seen: bool = True

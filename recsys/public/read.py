@@ -7,6 +7,7 @@ from typing import assert_never
 from recsys.domain.tables import Tables
 from recsys.public import (
     beauty,
+    citeulike,
     complete_journey,
     globo,
     gowalla,
@@ -14,7 +15,7 @@ from recsys.public import (
     movielens_1m,
     online_retail,
 )
-from recsys.public.published import Beauty, Gowalla, Movielens1M
+from recsys.public.published import Beauty, CiteULike, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail, PublicSource
 
 
@@ -37,7 +38,7 @@ def read(source: PublicSource) -> Tables:
             return _published(source)
 
 
-def _published(source: Gowalla | Movielens1M | Beauty) -> Tables:
+def _published(source: Gowalla | Movielens1M | Beauty | CiteULike) -> Tables:
     match source:
         case Gowalla():
             return gowalla.tables(source)
@@ -45,5 +46,7 @@ def _published(source: Gowalla | Movielens1M | Beauty) -> Tables:
             return movielens_1m.tables(source)
         case Beauty():
             return beauty.tables(source)
+        case CiteULike():
+            return citeulike.tables(source)
         case _:
             assert_never(source)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from recsys.domain.source import Source
 from recsys.domain.spec import Count, CountOrNone, Positive
-from recsys.public.published import Beauty, Gowalla, Movielens1M
+from recsys.public.published import Beauty, CiteULike, Gowalla, Movielens1M
 
 
 class CompleteJourney(Source):
@@ -107,6 +107,6 @@ class Movielens(Source):
 
 
 PublicSource = Annotated[
-    CompleteJourney | Globo | OnlineRetail | Movielens | Gowalla | Movielens1M | Beauty,
+    CompleteJourney | Globo | OnlineRetail | Movielens | Gowalla | Movielens1M | Beauty | CiteULike,
     Field(discriminator="kind"),
 ]
