@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.data.baskets import baskets, member_requests, share_of_history
-from recsys.data.schedule import Schedule, cutoffs, instants, judging
+from recsys.data.schedule import Schedule, cutoffs, instants, judging, windows
 from recsys.data.seen import first_contacts
 from recsys.data.shelves import Moments, shelf_requests
+from recsys.data.shown import shown_requests
 from recsys.domain.dataset import Dataset
 from recsys.domain.errors import SettingError
 from recsys.domain.events import HOUR
@@ -62,6 +63,14 @@ def blocks(dataset: Dataset, source: Source) -> Blocks:
             towers = schedule.split.towers
             at = dataset.history.at
             made["towers"] = baskets(dataset, (at >= towers.start) & (at <= towers.last))
+        case "shown":
+            split = windows(dataset, source)
+            outcome_us = int(source.outcome_hours * HOUR)
+            made = {
+                block.name: shown_requests(dataset, block, outcome_us) for block in split.blocks
+            }
+            made = {name: _limited(one, source, name) for name, one in made.items()}
+            return _blocks(dataset, _finished(dataset, made, source), split, notes=())
         case "member":
             made, notes = _by_member(dataset, source), ()
             return _blocks(dataset, _finished(dataset, made, source), None, notes=notes)
@@ -78,7 +87,7 @@ def _before_shelves(
     for name, times in schedule.times.items():
         requests, elsewhere = shelf_requests(moments, times, int(source.outcome_hours * HOUR))
         missed, hits = missed + elsewhere, hits + len(requests.target_sale)
-        made[name] = requests if name == "towers" else _limited(requests, source)
+        made[name] = _limited(requests, source, name)
         if len(made[name]) < len(requests):
             notes.append(f"{len(made[name])} of {len(requests)} requests of {name} are judged")
     notes.append(
@@ -88,10 +97,10 @@ def _before_shelves(
     return made, tuple(notes)
 
 
-def _limited(requests: Requests, source: Source) -> Requests:
+def _limited(requests: Requests, source: Source, block: str) -> Requests:
     """Keep at most `judged_requests`, drawn by a hash of member and instant: never by outcome."""
     limit = source.judged_requests
-    if not limit or len(requests) <= limit:
+    if block == "towers" or not limit or len(requests) <= limit:
         return requests
     drawn = np.argsort(uniform(REQUESTS_SEED, requests.member, requests.at), kind="stable")
     return requests.take(np.sort(drawn[:limit]))

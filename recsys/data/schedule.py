@@ -96,6 +96,27 @@ def cutoffs(dataset: Dataset, source: Source) -> Schedule:
     )
 
 
+def windows(dataset: Dataset, source: Source) -> Split:
+    """Cut the time of what was shown into windows of 24 hours, from the watermark backwards.
+
+    A send is of the window that its outcomes settle in; the towers' may begin with the first.
+
+    Raises:
+        SettingError: nothing was shown, or not for long enough.
+    """
+    outcome_us, end = int(source.outcome_hours * HOUR), dataset.watermark
+    first = dataset.exposures["at"].min()
+    blocks = dict[str, Block]()
+    for name in reversed(("towers", *judging(source))):
+        days = int(getattr(source, f"{name}_days"))
+        start = end - days * DAY if days else first
+        if not isinstance(first, int) or not isinstance(start, int) or start > end - outcome_us:
+            raise _too_short(name, dataset, source)
+        blocks[name] = Block(name, start=start, last=end - outcome_us, end=end)
+        end = start
+    return _split(blocks)
+
+
 def _split(blocks: Mapping[str, Block]) -> Split:
     return Split(
         towers=blocks["towers"],

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
 
+Cadence = Literal["noon", "hourly", "engagement", "member", "shown"]
+
 
 class Source(Spec):
     """What the data contract and the requests need to know of any source."""
@@ -24,9 +26,10 @@ class Source(Spec):
     """Purchases up to this long after their sale closed are kept."""
     sensitive: tuple[str, ...] = ()
     """Sensitive columns that may be used all the same, by name."""
-    cadence: Literal["noon", "hourly", "engagement", "member"] = "noon"
+    cadence: Cadence = "noon"
     """When requests are made: each local noon, each local hour, at each engagement (training; one
-    cutoff per block for judging), or at each member's own quantiles of time."""
+    cutoff per block for judging), at each member's own quantiles of time, or whenever something
+    was shown (the shelf is then what was shown)."""
     outcome_hours: Positive = 72.0
     """How long after a request its outcomes count; requests that are not settled stay out."""
     validation_days: Count = 1

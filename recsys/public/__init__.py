@@ -1,6 +1,6 @@
 """Public sets in, Tables out."""
 
-from recsys.public.published import Beauty, CiteULike, Gowalla, Movielens1M
+from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.read import read
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 
@@ -8,6 +8,7 @@ __all__ = [
     "Beauty",
     "CiteULike",
     "CompleteJourney",
+    "Ebnerd",
     "Globo",
     "Gowalla",
     "Movielens",

@@ -10,10 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recsys.domain.source import Source
+from recsys.domain.source import Cadence, Source
 from recsys.domain.spec import CountOrNone, Positive
-
-Cadence = Literal["noon", "hourly", "engagement", "member"]
 
 
 class Gowalla(Source):
@@ -131,3 +129,28 @@ class CiteULike(Source):
     value_days: CountOrNone = 0
     calibration_days: CountOrNone = 0
     exclude_seen: bool = True
+
+
+class Ebnerd(Source):
+    """EB-NeRD demo: what Ekstra Bladet's front page showed in a week of May 2023, and the clicks.
+
+    Files: train_behaviors.parquet, train_history.parquet; under the newspaper's terms.
+    Columns: articles have none: no title, no category. One opens when it is first seen, in a view
+    or in the clicks of the 21 days before. Gender, age group, postcode and subscription where
+    known. next_read_time and next_scroll_percentage look ahead and are not read, nor is what
+    is known of the page on which a view was made.
+    Protocol: an impression is a request, its shelf the articles in view (11 on average), its
+    outcomes the clicks on it; figures are means over impressions: auc, mrr, nDCG@5 and nDCG@10,
+    `evaluate.ks=[5,10]`. Global time: the last 2 days are the test, the day before is validation
+    (half of its members fit the value model, half calibrate it), the towers learn from the 4
+    days before. Beside newest, the click rate so far is to be beaten: ask for click_rate in
+    `evaluate.baselines`.
+    """
+
+    kind: Literal["ebnerd"] = "ebnerd"
+    root: str = "data/ebnerd-demo"
+    """Folder of the two files."""
+    cadence: Cadence = "shown"
+    outcome_hours: Positive = 1 / 3600
+    value_days: CountOrNone = 0
+    calibration_days: CountOrNone = 0

@@ -9,13 +9,14 @@ from recsys.public import (
     beauty,
     citeulike,
     complete_journey,
+    ebnerd,
     globo,
     gowalla,
     movielens,
     movielens_1m,
     online_retail,
 )
-from recsys.public.published import Beauty, CiteULike, Gowalla, Movielens1M
+from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail, PublicSource
 
 
@@ -38,7 +39,7 @@ def read(source: PublicSource) -> Tables:
             return _published(source)
 
 
-def _published(source: Gowalla | Movielens1M | Beauty | CiteULike) -> Tables:
+def _published(source: Gowalla | Movielens1M | Beauty | CiteULike | Ebnerd) -> Tables:
     match source:
         case Gowalla():
             return gowalla.tables(source)
@@ -48,5 +49,7 @@ def _published(source: Gowalla | Movielens1M | Beauty | CiteULike) -> Tables:
             return beauty.tables(source)
         case CiteULike():
             return citeulike.tables(source)
+        case Ebnerd():
+            return ebnerd.tables(source)
         case _:
             assert_never(source)

@@ -11,7 +11,7 @@ from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
 from recsys.domain.spec import Count, Spec
 from recsys.evaluate.spec import Evaluate
-from recsys.public.published import Beauty, CiteULike, Gowalla, Movielens1M
+from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.rerank.spec import Blend, Rerank
 from recsys.retrieval.spec import Exact, Retrieval
@@ -29,6 +29,7 @@ Data = Annotated[
     | Movielens1M
     | Beauty
     | CiteULike
+    | Ebnerd
     | TablesSource,
     Field(discriminator="kind"),
 ]
