@@ -90,8 +90,8 @@ class Order:
     """U64[n, s]."""
     row: I64
     """Shelf of each target, I64[t]."""
-    reached: I64
-    """How many edges of the shelf are at or below each key, I64[n, s]."""
+    cell: I64
+    """row * (edges + 1) + how many edges of the shelf are at or below each key, I64[n, s]."""
     rung: I64
     """The same of the least keys of: this score, beyond this key, beyond this score; I64[3, t]."""
     edges: int
@@ -105,10 +105,12 @@ class Order:
         score = (own >> HALF) << HALF
         edges = np.stack([score, own + np.uint64(1), score + STEP])
         ladder = _ladder(edges, row, len(keys))
+        cell = _each_row(ladder, keys) if keys.shape[1] >= WIDE else _at_once(ladder, keys)
+        cell += np.arange(len(keys))[:, None] * (ladder.shape[1] + 1)
         return cls(
             keys=keys,
             row=row,
-            reached=_each_row(ladder, keys) if keys.shape[1] >= WIDE else _at_once(ladder, keys),
+            cell=cell,
             rung=_at_once(ladder[row], edges.T).T,
             edges=ladder.shape[1],
         )
@@ -125,10 +127,10 @@ class Order:
     def ahead(self, pool: Bool | None = None) -> Ahead:
         """Count what comes before each target in a pool Bool[1 or n, s] of sales."""
         n, width = len(self.keys), self.edges + 1
-        cells = self.reached + np.arange(n)[:, None] * width
+        cell = self.cell
         if pool is not None:
-            cells = cells[:, pool[0]] if len(pool) == 1 else cells[pool]
-        count = np.bincount(cells.ravel(), minlength=n * width).reshape(n, width)
+            cell = cell[:, pool[0]] if len(pool) == 1 else cell[pool]
+        count = np.bincount(cell.ravel(), minlength=n * width).reshape(n, width)
         beyond = np.cumsum(count[:, ::-1], axis=1)[:, ::-1]
         at_least, by_key, by_score = beyond[self.row, self.rung]
         return Ahead(by_key=by_key, by_score=by_score, equal=at_least - by_score)

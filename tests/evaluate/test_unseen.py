@@ -59,7 +59,7 @@ def alone(data: Dataset, asked: Requests) -> Requests:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 100_000), st.booleans())
 def test_hiding_is_as_good_as_taking_away(seed: int, endless: bool) -> None:
     made = case(seed, endless=endless)
