@@ -70,12 +70,10 @@ def blocks(dataset: Dataset, source: Source) -> Blocks:
                 block.name: shown_requests(dataset, block, outcome_us) for block in split.blocks
             }
             made = {name: _limited(one, source, name) for name, one in made.items()}
-            return _blocks(dataset, _finished(dataset, made, source), split, notes=())
+            return _blocks(dataset, made, split, source=source)
         case "member":
-            made, notes = _by_member(dataset, source), ()
-            return _blocks(dataset, _finished(dataset, made, source), None, notes=notes)
-    done = _finished(dataset, made, source)
-    return _blocks(dataset, done, schedule.split, notes=schedule.notes + notes)
+            return _blocks(dataset, _by_member(dataset, source), None, source=source)
+    return _blocks(dataset, made, schedule.split, source=source, notes=schedule.notes + notes)
 
 
 def _before_shelves(
@@ -134,8 +132,14 @@ def _finished(
 
 
 def _blocks(
-    dataset: Dataset, made: Mapping[str, Requests], split: Split | None, *, notes: tuple[str, ...]
+    dataset: Dataset,
+    made: Mapping[str, Requests],
+    split: Split | None,
+    *,
+    source: Source,
+    notes: tuple[str, ...] = (),
 ) -> Blocks:
+    made = _finished(dataset, made, source)
     for name in BLOCKS:
         if not len(made[name]):
             raise SettingError(
@@ -143,4 +147,16 @@ def _blocks(
                 "found: no member engaged with a sale on the shelf within data.outcome_hours",
                 "do: raise data.outcome_hours or the data.*_days, or give more events",
             )
-    return Blocks(**made, split=split, notes=notes)
+    return Blocks(**made, split=split, notes=notes + _lent(source))
+
+
+def _lent(source: Source) -> tuple[str, ...]:
+    """Say which requests stand in for blocks of the value model that have no days."""
+    notes = list[str]()
+    if not source.value_days:
+        notes.append("data.value_days=0: the value model learns from the block of validation")
+    if not source.calibration_days:
+        notes.append(
+            "data.calibration_days=0: half of the members it could learn from calibrate it"
+        )
+    return tuple(notes)

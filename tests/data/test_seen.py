@@ -78,6 +78,10 @@ def test_blocks_without_days_are_lent_from_the_one_before(endless: Dataset) -> N
         made = blocks(endless, REPEATS.model_copy(update=lacking))
         assert made.split is not None
         assert len(made.split.blocks) == 5 - len(lacking)
+        assert [note for note in made.notes if note.startswith("data.")] == [
+            note for note in made.notes if any(f"data.{name}=0" in note for name in lacking)
+        ]
+        assert len(made.notes) == len(whole.notes) + len(lacking)
         np.testing.assert_array_equal(made.test.at, whole.test.at)
         lent = getattr(made, lender).member
         if "calibration_days" in lacking:
