@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.domain.arrays import F32, I64, Bool
@@ -51,6 +51,7 @@ def sorted_by_hand(case: Case, row: int) -> list[int]:
     )
 
 
+@settings(deadline=None)
 @given(cases())
 def test_the_order_is_by_score_then_by_hash(case: Case) -> None:
     best = order_of(case).best(5)
@@ -58,6 +59,7 @@ def test_the_order_is_by_score_then_by_hash(case: Case) -> None:
         assert best[row].tolist() == sorted_by_hand(case, row)[:5]
 
 
+@settings(deadline=None)
 @given(cases())
 def test_what_is_ahead_in_a_pool_is_what_a_loop_counts(case: Case) -> None:
     order = order_of(case)
@@ -72,6 +74,7 @@ def test_what_is_ahead_in_a_pool_is_what_a_loop_counts(case: Case) -> None:
             assert found.equal[t] == (inside & (scores == scores[column])).sum()
 
 
+@settings(deadline=None)
 @given(cases())
 def test_a_pool_and_its_rest_add_up(case: Case) -> None:
     order = order_of(case)
@@ -84,6 +87,7 @@ def test_a_pool_and_its_rest_add_up(case: Case) -> None:
         )
 
 
+@settings(deadline=None)
 @given(cases())
 def test_few_wide_and_many_narrow_rows_are_looked_up_alike(case: Case) -> None:
     order = order_of(case)
