@@ -23,10 +23,15 @@ class Popularity:
     @classmethod
     def of(cls, history: Events, num_sales: int) -> Popularity:
         """Sort the engagements of `Dataset.history` by sale and time."""
-        counts = np.bincount(history.sale, minlength=num_sales)
+        return cls.counting(history.sale, history.at, num_sales)
+
+    @classmethod
+    def counting(cls, sale: I32, at: I64, num_sales: int) -> Popularity:
+        """Count anything else that happened to sale rows I32[n] at UTC us I64[n]."""
+        counts = np.bincount(sale, minlength=num_sales)
         return cls(
             sale_ptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
-            times=history.at[np.lexsort((history.at, history.sale))],
+            times=at[np.lexsort((at, sale))],
         )
 
     def counts(self, sales: I32, at: I64 | int, window_us: int | None = None) -> F32:

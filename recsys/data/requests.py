@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.data.baskets import baskets, member_requests, share_of_history
-from recsys.data.schedule import JUDGING, Schedule, cutoffs, instants
+from recsys.data.schedule import Schedule, cutoffs, instants, judging, windows
+from recsys.data.seen import first_contacts
 from recsys.data.shelves import Moments, shelf_requests
+from recsys.data.shown import shown_requests
 from recsys.domain.dataset import Dataset
 from recsys.domain.errors import SettingError
 from recsys.domain.events import HOUR
@@ -24,7 +26,11 @@ REQUESTS_SEED = 1
 
 @dataclass(frozen=True)
 class Blocks:
-    """The requests of each block of time (RULINGS 1): no outcome reaches into the next block."""
+    """The requests of each block of time (RULINGS 1): no outcome reaches into the next block.
+
+    With `value_days=0` the value model's requests are those of validation; with
+    `calibration_days=0` half of the members of the value model's block calibrate it.
+    """
 
     towers: Requests
     validation: Requests
@@ -57,9 +63,17 @@ def blocks(dataset: Dataset, source: Source) -> Blocks:
             towers = schedule.split.towers
             at = dataset.history.at
             made["towers"] = baskets(dataset, (at >= towers.start) & (at <= towers.last))
+        case "shown":
+            split = windows(dataset, source)
+            outcome_us = int(source.outcome_hours * HOUR)
+            made = {
+                block.name: shown_requests(dataset, block, outcome_us) for block in split.blocks
+            }
+            made = {name: _limited(one, source, name) for name, one in made.items()}
+            return _blocks(dataset, made, split, source=source)
         case "member":
-            return _blocks(dataset, _by_member(dataset, source), None, notes=())
-    return _blocks(dataset, made, schedule.split, notes=schedule.notes + notes)
+            return _blocks(dataset, _by_member(dataset, source), None, source=source)
+    return _blocks(dataset, made, schedule.split, source=source, notes=schedule.notes + notes)
 
 
 def _before_shelves(
@@ -71,7 +85,7 @@ def _before_shelves(
     for name, times in schedule.times.items():
         requests, elsewhere = shelf_requests(moments, times, int(source.outcome_hours * HOUR))
         missed, hits = missed + elsewhere, hits + len(requests.target_sale)
-        made[name] = requests if name == "towers" else _limited(requests, source)
+        made[name] = _limited(requests, source, name)
         if len(made[name]) < len(requests):
             notes.append(f"{len(made[name]):,} of {len(requests):,} requests of {name} are judged")
     notes.append(
@@ -81,10 +95,10 @@ def _before_shelves(
     return made, tuple(notes)
 
 
-def _limited(requests: Requests, source: Source) -> Requests:
+def _limited(requests: Requests, source: Source, block: str) -> Requests:
     """Keep at most `judged_requests`, drawn by a hash of member and instant: never by outcome."""
     limit = source.judged_requests
-    if not limit or len(requests) <= limit:
+    if block == "towers" or not limit or len(requests) <= limit:
         return requests
     drawn = np.argsort(uniform(REQUESTS_SEED, requests.member, requests.at), kind="stable")
     return requests.take(np.sort(drawn[:limit]))
@@ -92,7 +106,7 @@ def _limited(requests: Requests, source: Source) -> Requests:
 
 def _by_member(dataset: Dataset, source: Source) -> dict[str, Requests]:
     made, high = dict[str, Requests](), 100
-    for name in reversed(JUDGING):
+    for name in reversed(judging(source)):
         low = high - int(getattr(source, f"{name}_days"))
         made[name] = member_requests(dataset, share_of_history(dataset, low, high))
         high = low
@@ -100,9 +114,32 @@ def _by_member(dataset: Dataset, source: Source) -> dict[str, Requests]:
     return made
 
 
+def _finished(
+    dataset: Dataset, made: Mapping[str, Requests], source: Source
+) -> dict[str, Requests]:
+    """Leave out what members knew, if asked to, and lend the value model the blocks it lacks."""
+    done = dict(made)
+    if source.exclude_seen:
+        done = {name: first_contacts(one, dataset.history) for name, one in made.items()}
+    done.setdefault("value", done["validation"])
+    if "calibration" not in done:
+        # steps fitted on the rows of the model itself would promise too much
+        value = done["value"]
+        fits = uniform(REQUESTS_SEED, value.member) < 0.5
+        done["value"] = value.take(np.flatnonzero(fits))
+        done["calibration"] = value.take(np.flatnonzero(~fits))
+    return done
+
+
 def _blocks(
-    dataset: Dataset, made: Mapping[str, Requests], split: Split | None, *, notes: tuple[str, ...]
+    dataset: Dataset,
+    made: Mapping[str, Requests],
+    split: Split | None,
+    *,
+    source: Source,
+    notes: tuple[str, ...] = (),
 ) -> Blocks:
+    made = _finished(dataset, made, source)
     for name in BLOCKS:
         if not len(made[name]):
             raise SettingError(
@@ -110,4 +147,16 @@ def _blocks(
                 "found: no member engaged with a sale on the shelf within data.outcome_hours",
                 "do: raise data.outcome_hours or the data.*_days, or give more events",
             )
-    return Blocks(**made, split=split, notes=notes)
+    return Blocks(**made, split=split, notes=notes + _lent(source))
+
+
+def _lent(source: Source) -> tuple[str, ...]:
+    """Say which requests stand in for blocks of the value model that have no days."""
+    notes = list[str]()
+    if not source.value_days:
+        notes.append("data.value_days=0: the value model learns from the block of validation")
+    if not source.calibration_days:
+        notes.append(
+            "data.calibration_days=0: half of the members it could learn from calibrate it"
+        )
+    return tuple(notes)

@@ -30,6 +30,11 @@ class Schedule:
     notes: tuple[str, ...]
 
 
+def judging(source: Source) -> tuple[str, ...]:
+    """Return the blocks after the towers' that have time of their own, in time order."""
+    return tuple(name for name in JUDGING if getattr(source, f"{name}_days"))
+
+
 def instants(dataset: Dataset, source: Source) -> Schedule:
     """Cut the local noons (or hours) into blocks, from the last one that settles backwards.
 
@@ -41,7 +46,8 @@ def instants(dataset: Dataset, source: Source) -> Schedule:
     first = int(dataset.history.at.min(initial=dataset.watermark))
     known = (local_hours if hourly else local_noons)(dataset.zone, first, dataset.watermark)
     settled_by, times = dataset.watermark, dict[str, I64]()
-    for name in reversed(BLOCKS):
+    names = ("towers", *judging(source))
+    for name in reversed(names):
         wanted = int(getattr(source, f"{name}_days")) * (24 if hourly else 1)
         ready = known[known + outcome_us <= settled_by]
         if len(ready) < max(wanted, 1):
@@ -52,7 +58,7 @@ def instants(dataset: Dataset, source: Source) -> Schedule:
     unused = len(known) - unsettled - sum(len(at) for at in times.values())
     return Schedule(
         times=times,
-        split=Split(**{name: _block(name, times[name], outcome_us) for name in BLOCKS}),
+        split=_split({name: _block(name, times[name], outcome_us) for name in names}),
         notes=(
             f"{unsettled} decision times without settled outcomes are left out, all after "
             + when(dataset.watermark - outcome_us),
@@ -67,12 +73,13 @@ def cutoffs(dataset: Dataset, source: Source) -> Schedule:
     The towers' block holds the engagements before them: each is its own outcome, settled at once.
 
     Raises:
-        SettingError: the data are too short for four outcome windows and some past.
+        SettingError: the data are too short for the outcome windows and some past.
     """
     outcome_us = int(source.outcome_hours * HOUR)
+    names = judging(source)
     times = {
         name: np.array([dataset.watermark - back * outcome_us], dtype=np.int64)
-        for back, name in zip(range(len(JUDGING), 0, -1), JUDGING, strict=True)
+        for back, name in zip(range(len(names), 0, -1), names, strict=True)
     }
     end = int(times["validation"][0])
     start = end - source.towers_days * DAY if source.towers_days else np.iinfo(np.int64).min
@@ -84,8 +91,39 @@ def cutoffs(dataset: Dataset, source: Source) -> Schedule:
     blocks["towers"] = _block("towers", np.array([training.min(), training.max()]), 1)
     return Schedule(
         times=times,
-        split=Split(**blocks),
+        split=_split(blocks),
         notes=(f"judging blocks hold one request a member; the first is at {when(end)}",),
+    )
+
+
+def windows(dataset: Dataset, source: Source) -> Split:
+    """Cut the time of what was shown into windows of 24 hours, from the watermark backwards.
+
+    A send is of the window that its outcomes settle in; the towers' may begin with the first.
+
+    Raises:
+        SettingError: nothing was shown, or not for long enough.
+    """
+    outcome_us, end = int(source.outcome_hours * HOUR), dataset.watermark
+    first = dataset.exposures["at"].min()
+    blocks = dict[str, Block]()
+    for name in reversed(("towers", *judging(source))):
+        days = int(getattr(source, f"{name}_days"))
+        start = end - days * DAY if days else first
+        if not isinstance(first, int) or not isinstance(start, int) or start > end - outcome_us:
+            raise _too_short(name, dataset, source)
+        blocks[name] = Block(name, start=start, last=end - outcome_us, end=end)
+        end = start
+    return _split(blocks)
+
+
+def _split(blocks: Mapping[str, Block]) -> Split:
+    return Split(
+        towers=blocks["towers"],
+        validation=blocks["validation"],
+        value=blocks.get("value"),
+        calibration=blocks.get("calibration"),
+        test=blocks["test"],
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.domain.arrays import F32, I32, I64, U8, Bool
+from recsys.domain.events import Events
 from recsys.domain.shelf import Shelf
 
 
@@ -45,6 +46,8 @@ class Requests:
     """KIND_WEIGHTS of it, divided so that each request's weights sum to 1, F32[t]."""
     outcome_us: int
     """Length of the outcome window in microseconds."""
+    exclude_seen: bool = False
+    """What a member engaged with before is no candidate."""
 
     def __len__(self) -> int:
         """Count the requests."""
@@ -67,6 +70,30 @@ class Requests:
     def curated(self, group: int) -> Bool:
         """Return which sales of a group's shelf an editor picked, Bool[s]."""
         return self.shelf_curated[self.shelf_start[group] : self.shelf_end[group]]
+
+    def past(self, rows: slice, member_ptr: I64) -> tuple[I64, I64]:
+        """Return the earlier engagements of some requests: which of them, and where in the history.
+
+        Both I64[e], ascending; `member_ptr` I64[m + 1] is the history's.
+        """
+        start = member_ptr[self.member[rows]]
+        count = self.history_end[rows] - start
+        row = np.repeat(np.arange(len(count)), count)
+        first = np.cumsum(count) - count
+        return row, np.arange(len(row)) + (start - first)[row]
+
+    def unseen(self, scores: F32, rows: slice, history: Events) -> F32:
+        """Put -inf on what is no candidate of some requests of one group, scores F32[n, s]."""
+        if not self.exclude_seen:
+            return scores
+        shelf = self.shelf(int(self.group[rows.start]))
+        row, event = self.past(rows, history.member_ptr)
+        column = np.full(int(shelf.max(initial=-1)) + 2, -1)
+        column[shelf] = np.arange(len(shelf))
+        seen = column[np.minimum(history.sale[event], len(column) - 1)]
+        hidden = scores.copy()
+        hidden[row[seen >= 0], seen[seen >= 0]] = -np.inf
+        return hidden
 
     @classmethod
     def now(cls, members: I32, shelf: Shelf, history_end: I64) -> Requests:
@@ -113,4 +140,5 @@ class Requests:
             target_kind=self.target_kind[cells],
             target_weight=self.target_weight[cells],
             outcome_us=self.outcome_us,
+            exclude_seen=self.exclude_seen,
         )

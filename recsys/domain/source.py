@@ -8,6 +8,8 @@ from pydantic import Field
 
 from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
 
+Cadence = Literal["noon", "hourly", "engagement", "member", "shown"]
+
 
 class Source(Spec):
     """What the data contract and the requests need to know of any source."""
@@ -24,21 +26,26 @@ class Source(Spec):
     """Purchases up to this long after their sale closed are kept."""
     sensitive: tuple[str, ...] = ()
     """Sensitive columns that may be used all the same, by name."""
-    cadence: Literal["noon", "hourly", "engagement", "member"] = "noon"
+    cadence: Cadence = "noon"
     """When requests are made: each local noon, each local hour, at each engagement (training; one
-    cutoff per block for judging), or at each member's own quantiles of time."""
+    cutoff per block for judging), at each member's own quantiles of time, or whenever something
+    was shown (the shelf is then what was shown)."""
     outcome_hours: Positive = 72.0
     """How long after a request its outcomes count; requests that are not settled stay out."""
     validation_days: Count = 1
     """Days of requests (for cadence=member: hundredths of a history) that choose the epoch."""
-    value_days: Count = 1
-    """Days of requests that fit the value model."""
-    calibration_days: Count = 1
-    """Days of requests that calibrate it."""
+    value_days: CountOrNone = 1
+    """Days of requests that fit the value model; 0 = the validation block fits it."""
+    calibration_days: CountOrNone = 1
+    """Days of requests that calibrate it; 0 = half of the members of the value model's block, who
+    then do not fit it."""
     test_days: Count = 2
     """Days of requests that are judged, the last that settle."""
     towers_days: Annotated[int, Field(ge=0)] = 0
     """Days of requests that train the towers; 0 = all before validation."""
+    exclude_seen: bool = False
+    """Sales a member engaged with before a request are neither candidates nor outcomes of it, in
+    training and judging alike; slates that are served do not know of this."""
     judged_requests: CountOrNone = 0
     """Requests kept of each block after the towers', drawn by a hash of (member, instant), where
     judging all would take too long; 0 = all."""

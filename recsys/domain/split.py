@@ -1,4 +1,4 @@
-"""Five blocks of time that cannot overlap: towers, validation, value, calibration, test."""
+"""Blocks of time that cannot overlap: towers, validation, value, calibration, test."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ class Split:
 
     towers: Block
     validation: Block
-    value: Block
-    calibration: Block
+    value: Block | None
+    """None where the validation block fits the value model."""
+    calibration: Block | None
+    """None where some members of the value model's block calibrate it."""
     test: Block
 
     def __post_init__(self) -> None:
@@ -44,5 +46,6 @@ class Split:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """The five blocks, in time order."""
-        return (self.towers, self.validation, self.value, self.calibration, self.test)
+        """The blocks that there are, in time order."""
+        every = (self.towers, self.validation, self.value, self.calibration, self.test)
+        return tuple(block for block in every if block is not None)

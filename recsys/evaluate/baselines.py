@@ -14,7 +14,7 @@ from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY, HOUR
 from recsys.domain.requests import Requests
 from recsys.evaluate.content import content
-from recsys.evaluate.counts import BrandAffinity, Newest, OwnCounts, Popular, Random
+from recsys.evaluate.counts import BrandAffinity, ClickRate, Newest, OwnCounts, Popular, Random
 from recsys.evaluate.neighbours import Common, ContentKnn, Together
 from recsys.evaluate.scorer import Baseline, Scorer
 from recsys.evaluate.smooth import Smooth
@@ -35,6 +35,8 @@ def baselines(
     logistic and boosted come from learned.learned_baselines.
     """
     recipes = _counting(dataset, spec) | _comparing(dataset, towers, fit_until, spec=spec)
+    if dataset.exposures.height:
+        recipes["click_rate"] = lambda: ClickRate.of(dataset)
     names: list[str] = [name for name in recipes if name in {*spec.baselines, "random", "popular"}]
     if "popular" in names and 1 < towers.outcome_us <= QUICK_US:
         recent = {f"popular_{hours}h": _recent(dataset, hours * HOUR) for hours in LAST_HOURS}

@@ -8,6 +8,7 @@ import numpy as np
 
 from recsys.data.popularity import Popularity
 from recsys.domain.arrays import F32, I32, I64, NONE
+from recsys.domain.dataset import Dataset
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
 from recsys.domain.ties import uniform
@@ -68,6 +69,31 @@ class Popular:
         code, back = np.unique(self.code[shelf(requests, rows)], return_inverse=True)
         counts = as_of(self.popularity, code, requests.at[rows], window_us=self.window_us)
         return np.broadcast_to(counts[:, back], (rows.stop - rows.start, len(back)))
+
+
+@dataclass(frozen=True)
+class ClickRate:
+    """Engagements per showing before the request, both from the first showing on record."""
+
+    engaged: Popularity
+    shown: Popularity
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> ClickRate:
+        """Count what was shown and what was engaged with since."""
+        sale, at = (dataset.exposures[name].to_numpy() for name in ("sale", "at"))
+        history = dataset.history
+        since = history.at >= at.min(initial=dataset.watermark)
+        return cls(
+            engaged=Popularity.counting(history.sale[since], history.at[since], dataset.num_sales),
+            shown=Popularity.counting(sale, at, dataset.num_sales),
+        )
+
+    def __call__(self, requests: Requests, rows: slice) -> F32:
+        """Score each sale of the shelf, F32[n, s]: (engaged + 1) / (shown + 10)."""
+        sales, at = shelf(requests, rows), requests.at[rows]
+        engaged, shown = as_of(self.engaged, sales, at), as_of(self.shown, sales, at)
+        return np.broadcast_to((engaged + 1) / (shown + 10), (len(at), len(sales)))
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,7 @@ class Past:
 
 def past(history: Events, requests: Requests, rows: slice) -> Past:
     """Gather the engagements strictly before each request of `rows`."""
-    start = history.member_ptr[requests.member[rows]]
-    count = requests.history_end[rows] - start
-    row = np.repeat(np.arange(len(count)), count)
-    first = np.cumsum(count) - count
-    event = np.arange(len(row)) + (start - first)[row]
+    row, event = requests.past(rows, history.member_ptr)
     return Past(
         row=row,
         sale=history.sale[event],

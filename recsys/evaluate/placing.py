@@ -24,20 +24,22 @@ class Figures:
 
 
 def of_scores(now: Scene, scores: F32, ks: Sequence[int], *, by_sale: bool = True) -> Figures:
-    """Judge scores F32[n, s] at each length of ks.
+    """Judge scores F32[n, s] at each length of ks; what is hidden comes last and fills no place.
 
     Raises:
         ValueError: the scores have another shape than the shelf, or are not numbers.
     """
+    if now.hidden is not None:
+        scores = np.where(now.hidden, np.float32(-np.inf), scores)
     order = Order.of(keys(scores, now.ties), now.target)
     everything = order.ahead()
-    size = np.full(now.relevant.num, len(now.sales))
+    size = now.count(np.ones((1, len(now.sales)), dtype=np.bool_))
     slices = {
         "all": ranking(now.relevant, everything.rank, ks)
         | ordering(now.relevant, everything.halfway, everything.rank, pool=size)
     }
     for name, pool in now.pools.items() if by_sale else ():
-        inside, count = _at_targets(pool, now), _count(pool, now)
+        inside, count = _at_targets(pool, now), now.count(pool)
         part = order.ahead(pool)
         rest = everything.less(part)
         for where, standing, keep, sales in (
@@ -49,9 +51,9 @@ def of_scores(now: Scene, scores: F32, ks: Sequence[int], *, by_sale: bool = Tru
                 relevant, standing.halfway[keep], rank, pool=sales
             )
     column = order.best(max(ks))
-    shown = Shown(column, np.ones(column.shape, dtype=np.bool_))
+    shown = Shown(column, _candidates(now, column))
     slices["all"] |= _beyond(now, shown, everything.rank, ks=ks)
-    return Figures(slices, now.sales[column].astype(np.int64))
+    return Figures(slices, np.where(shown.filled, now.sales[column].astype(np.int64), NONE))
 
 
 def of_slate(now: Scene, slate: I64, *, by_sale: bool = True) -> Figures:
@@ -93,9 +95,11 @@ def _at_targets(pool: Bool, now: Scene) -> Bool:
     return pool[row if len(pool) > 1 else np.zeros_like(row), column]
 
 
-def _count(pool: Bool, now: Scene) -> I64:
-    count = pool.sum(axis=1, dtype=np.int64)
-    return count if len(pool) > 1 else np.full(now.relevant.num, count[0])
+def _candidates(now: Scene, column: I64) -> Bool:
+    if now.hidden is None:
+        return np.ones(column.shape, dtype=np.bool_)
+    candidates: Bool = ~np.take_along_axis(now.hidden, column, axis=1)
+    return candidates
 
 
 def _places(now: Scene, shown: Shown, places: Bool) -> F64:

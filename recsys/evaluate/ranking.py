@@ -18,8 +18,12 @@ U64 = NDArray[np.uint64]
 HALF = np.uint64(32)
 STEP = np.uint64(1) << HALF
 """One score higher, as keys count."""
-NARROW = 8
-"""Pools of less than one in NARROW sales are sorted by themselves."""
+BEYOND = np.iinfo(np.uint64).max
+"""Above every key."""
+BYTE = 255
+"""What one byte can count."""
+WIDE = 1_000
+"""Sales of a shelf from which on its rows are looked up one by one."""
 
 
 @dataclass(frozen=True)
@@ -76,81 +80,97 @@ def keys(scores: F32, ties: U64) -> U64:
 
 @dataclass(frozen=True)
 class Order:
-    """n shelves of s sales, sorted once, and where t targets stand in them."""
+    """n shelves of s sales, and where t targets stand in them.
+
+    Nothing is sorted but the edges of the targets: each sale is told how many of these it
+    reaches, which gives the places in any pool by counting.
+    """
 
     keys: U64
     """U64[n, s]."""
-    columns: I64
-    """Columns by ascending key, I64[n, s]."""
     row: I64
     """Shelf of each target, I64[t]."""
-    edges: U64
-    """Least keys of: this score, beyond this key, beyond this score; U64[3, t]."""
-    places: I64
-    """How many keys of the shelf are below each edge, I64[3, t]."""
+    cell: I64
+    """row * (edges + 1) + how many edges of the shelf are at or below each key, I64[n, s]."""
+    rung: I64
+    """The same of the least keys of: this score, beyond this key, beyond this score; I64[3, t]."""
+    edges: int
+    """Edges of the shelf that has most of them."""
 
     @classmethod
     def of(cls, keys: U64, targets: tuple[I64, I64]) -> Order:
-        """Sort keys and look up the targets (row, column)."""
+        """Look up the targets (row, column)."""
         row, column = targets
-        columns = np.argsort(keys, axis=1)
         own = keys[row, column]
         score = (own >> HALF) << HALF
         edges = np.stack([score, own + np.uint64(1), score + STEP])
-        places = _below(np.take_along_axis(keys, columns, axis=1), row, edges)
-        return cls(keys=keys, columns=columns, row=row, edges=edges, places=places)
+        ladder = _ladder(edges, row, len(keys))
+        cell = _each_row(ladder, keys) if keys.shape[1] >= WIDE else _at_once(ladder, keys)
+        cell += np.arange(len(keys))[:, None] * (ladder.shape[1] + 1)
+        return cls(
+            keys=keys,
+            row=row,
+            cell=cell,
+            rung=_at_once(ladder[row], edges.T).T,
+            edges=ladder.shape[1],
+        )
 
     def best(self, k: int) -> I64:
         """Return the columns of the k highest keys of each row, best first, I64[n, min(k, s)]."""
-        return self.columns[:, ::-1][:, :k]
+        s = self.keys.shape[1]
+        columns = np.broadcast_to(np.arange(s), self.keys.shape)
+        if k < s:
+            columns = np.argpartition(self.keys, s - k, axis=1)[:, s - k :]
+        order = np.argsort(np.take_along_axis(self.keys, columns, axis=1), axis=1)
+        return np.take_along_axis(columns, order[:, ::-1], axis=1)
 
     def ahead(self, pool: Bool | None = None) -> Ahead:
         """Count what comes before each target in a pool Bool[1 or n, s] of sales."""
-        if pool is None:
-            return _ahead(self.keys.shape[1] - self.places)
-        if pool.sum(axis=1).max(initial=0) * NARROW > self.keys.shape[1]:
-            return _ahead(self._wide(pool))
-        packed = np.sort(_packed(self.keys, pool), axis=1)
-        return _ahead(packed.shape[1] - _below(packed, self.row, self.edges))
-
-    def _wide(self, pool: Bool) -> I64:
-        # a running count along the one order costs less than another sort
-        sorted_pool = (
-            pool[0][self.columns]
-            if len(pool) == 1
-            else np.take_along_axis(pool, self.columns, axis=1)
-        )
-        count = np.zeros((len(self.keys), self.keys.shape[1] + 1), dtype=np.int32)
-        np.cumsum(sorted_pool, axis=1, out=count[:, 1:])
-        beyond: I64 = (count[self.row, -1] - count[self.row, self.places]).astype(np.int64)
-        return beyond
+        n, width = len(self.keys), self.edges + 1
+        cell = self.cell
+        if pool is not None:
+            cell = cell[:, pool[0]] if len(pool) == 1 else cell[pool]
+        count = np.bincount(cell.ravel(), minlength=n * width).reshape(n, width)
+        beyond = np.cumsum(count[:, ::-1], axis=1)[:, ::-1]
+        at_least, by_key, by_score = beyond[self.row, self.rung]
+        return Ahead(by_key=by_key, by_score=by_score, equal=at_least - by_score)
 
 
-def _ahead(beyond: I64) -> Ahead:
-    at_least, by_key, by_score = beyond
-    return Ahead(by_key=by_key, by_score=by_score, equal=at_least - by_score)
+def _ladder(edges: U64, row: I64, num: int) -> U64:
+    """Return the edges [3, t] of each row, ascending, U64[num, 2^b - 1]; beyond all keys behind."""
+    flat, rows = edges.ravel(), np.tile(row, len(edges))
+    order = np.lexsort((flat, rows))
+    count = np.bincount(rows, minlength=num)
+    width = (1 << int(count.max(initial=0)).bit_length()) - 1
+    ladder = np.full((num, width), BEYOND, dtype=np.uint64)
+    rung = np.arange(len(flat)) - (np.cumsum(count) - count)[rows[order]]
+    ladder[rows[order], rung] = flat[order]
+    return ladder
 
 
-def _packed(keys: U64, pool: Bool) -> U64:
-    """Move the keys of a pool to the left, 0 behind them, U64[n, widest]."""
-    if len(pool) == 1:
-        return keys[:, pool[0]]
-    row, column = np.nonzero(pool)
-    count = np.bincount(row, minlength=len(pool))
-    packed = np.zeros((len(pool), int(count.max(initial=0))), dtype=np.uint64)
-    packed[row, np.arange(len(row)) - (np.cumsum(count) - count)[row]] = keys[row, column]
-    return packed
+def _each_row(ladder: U64, keys: U64) -> I64:
+    """Count the rungs of each row at or below its keys U64[n, s], I64[n, s]: few, wide rows.
+
+    One comparison of the whole row a rung: processors do that faster than any bisection.
+    """
+    reached = np.zeros(keys.shape, dtype=np.int64)
+    for rungs, own, found in zip(ladder, keys, reached, strict=True):
+        real = rungs[rungs < BEYOND]
+        for first in range(0, len(real), BYTE):
+            some = np.zeros(len(own), dtype=np.uint8)
+            for rung in real[first : first + BYTE]:
+                some += (own >= rung).view(np.uint8)
+            np.add(found, some, out=found)
+    return reached
 
 
-def _below(ordered: U64, row: I64, edges: U64) -> I64:
-    """Count the cells of ascending rows below each edge [e, t]: all bisections at once."""
-    width = ordered.shape[1]
-    low = np.zeros(edges.shape, dtype=np.int64)
-    high = np.full(edges.shape, width, dtype=np.int64)
-    for _ in range(width.bit_length()):
-        middle = (low + high) // 2
-        open_ = low < high
-        below = open_ & (ordered[row, np.minimum(middle, width - 1)] < edges)
-        low = np.where(below, middle + 1, low)
-        high = np.where(open_ & ~below, middle, high)
-    return low
+def _at_once(ladder: U64, keys: U64) -> I64:
+    """Count the same by bisecting all rows at once: many, narrow rows."""
+    n, width = ladder.shape
+    start = np.arange(n)[:, None] * width - 1
+    reached = np.zeros(keys.shape, dtype=np.int64)
+    step = (width + 1) // 2
+    while step:
+        reached += step * (ladder.ravel()[start + reached + step] <= keys)
+        step //= 2
+    return reached

@@ -98,6 +98,8 @@ class Scene:
     """I32[s]."""
     vectors: sparse.csr_array
     """Content of the shelf, [s, words]."""
+    hidden: Bool | None = None
+    """What is no candidate though it is on the shelf, Bool[n, s]; None = all are."""
 
     @property
     def target(self) -> tuple[I64, I64]:
@@ -108,6 +110,12 @@ class Scene:
     def new(self) -> Bool:
         """Sales of brands that are new to the member, Bool[n, s]."""
         return ~self.pools["known_brand"]
+
+    def count(self, pool: Bool) -> I64:
+        """Count the candidates of a pool Bool[1 or n, s], I64[n]."""
+        if self.hidden is not None:
+            pool = pool & ~self.hidden
+        return np.broadcast_to(pool.sum(axis=1, dtype=np.int64), (self.relevant.num,))
 
 
 def scene(stage: Stage, requests: Requests, rows: slice) -> Scene:
@@ -122,17 +130,19 @@ def scene(stage: Stage, requests: Requests, rows: slice) -> Scene:
     own_mix = summed(
         (before.row, stage.kind[before.sale]), (shape[0], stage.unknown + 1), before.weight
     )
+    pools = _pools(stage, requests, (group, before, where, shape))
     return Scene(
         sales=sales,
         where=where,
         ties=tie_bits(requests.member[rows], sales, stage.seed),
         column=column,
         relevant=_relevant(requests, rows, (column, seen)),
-        pools=_pools(stage, requests, (group, before, where, shape)),
+        pools=pools,
         percentile=((rankdata(seen, axis=1) - 0.5) / max(len(sales), 1)).astype(np.float32),
         own_mix=own_mix,
         kinds=stage.kind[sales],
         vectors=stage.vectors[sales],
+        hidden=pools["repeat"] if requests.exclude_seen else None,
     )
 
 

@@ -24,6 +24,7 @@ Baselines = Literal[
     "gf_cf",
     "logistic",
     "boosted",
+    "click_rate",
 ]
 Slices = Literal["sale", "history", "channel"]
 HEADLINE = (
@@ -52,8 +53,9 @@ class Evaluate(Spec):
     require: Annotated[str, Field(pattern=r"^$|^\s*(\w+:)?([\w-]+/)?\w+\s*>\s*[\w.+-]+\s*$")] = ""
     """A gate, e.g. day0/ndcg_at_10>popular, ndcg_at_10>0.2 or slates:ndcg_at_6>editor; taste is
     meant where no scorer is named; empty = none."""
-    baselines: tuple[Baselines, ...] = get_args(Baselines)
-    """Baselines to fit; random and popular are always among them."""
+    baselines: tuple[Baselines, ...] = get_args(Baselines)[:-1]
+    """Baselines to fit; random and popular are always among them. click_rate, for shops that keep
+    what was shown, has to be named."""
     half_life_days: Positive = 60.0
     """After how long an engagement counts half in brand_affinity, own_counts and content_knn."""
     ease_sales: Count = 8_000

@@ -18,6 +18,7 @@ _LABELS = {
     "brand_popular": "popularity of the brand",
     "category_popular": "popularity of the category",
     "own_counts": "bought or viewed before",
+    "click_rate": "click rate so far",
     "logistic": "logistic regression",
     "boosted": "boosted trees",
     "taste": "taste (the towers)",

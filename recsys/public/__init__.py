@@ -1,6 +1,18 @@
 """Public sets in, Tables out."""
 
+from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.read import read
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 
-__all__ = ["CompleteJourney", "Globo", "Movielens", "OnlineRetail", "read"]
+__all__ = [
+    "Beauty",
+    "CiteULike",
+    "CompleteJourney",
+    "Ebnerd",
+    "Globo",
+    "Gowalla",
+    "Movielens",
+    "Movielens1M",
+    "OnlineRetail",
+    "read",
+]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import md5
 from importlib.util import find_spec
 from pathlib import Path
+
+import polars as pl
 
 from recsys.domain.errors import SettingError
 
@@ -25,6 +28,23 @@ def present(root: Path, names: tuple[str, ...], *, data: str) -> tuple[Path, ...
             f"do: say where they lie: data={data} data.root=PATH",
         )
     return paths
+
+
+def lists(path: Path) -> pl.DataFrame:
+    """Read lines of numbers parted by spaces: `line` (u32, from 0) and `numbers` (list of i64)."""
+    text = pl.read_csv(
+        path, has_header=False, new_columns=["text"], separator="\n", quote_char=None
+    )
+    return text.select(
+        pl.int_range(pl.len(), dtype=pl.UInt32).alias("line"),
+        numbers=pl.col("text").str.split(" ").cast(pl.List(pl.Int64)),
+    )
+
+
+def origin(path: Path) -> str:
+    """Say which bytes a split is: a set's name is not enough, several splits may share it."""
+    digest = md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return f"md5 of {path.name}: {digest}"
 
 
 def packaged() -> Path:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import assert_never
 
 from recsys.domain.tables import Tables
-from recsys.public import complete_journey, globo, movielens, online_retail
+from recsys.public import (
+    beauty,
+    citeulike,
+    complete_journey,
+    ebnerd,
+    globo,
+    gowalla,
+    movielens,
+    movielens_1m,
+    online_retail,
+)
+from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail, PublicSource
 
 
@@ -24,5 +35,21 @@ def read(source: PublicSource) -> Tables:
             return online_retail.tables(source)
         case Movielens():
             return movielens.tables(source)
+        case _:
+            return _published(source)
+
+
+def _published(source: Gowalla | Movielens1M | Beauty | CiteULike | Ebnerd) -> Tables:
+    match source:
+        case Gowalla():
+            return gowalla.tables(source)
+        case Movielens1M():
+            return movielens_1m.tables(source)
+        case Beauty():
+            return beauty.tables(source)
+        case CiteULike():
+            return citeulike.tables(source)
+        case Ebnerd():
+            return ebnerd.tables(source)
         case _:
             assert_never(source)

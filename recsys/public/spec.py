@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recsys.domain.source import Source
+from recsys.domain.source import Cadence, Source
 from recsys.domain.spec import Count, CountOrNone, Positive
+from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 
 
 class CompleteJourney(Source):
@@ -28,7 +29,7 @@ class CompleteJourney(Source):
     kind: Literal["complete_journey"] = "complete_journey"
     root: str = ""
     """Folder of the parquet files; empty = inside the installed package."""
-    cadence: Literal["noon", "hourly", "engagement", "member"] = "engagement"
+    cadence: Cadence = "engagement"
     outcome_hours: Positive = 672.0
 
 
@@ -51,7 +52,7 @@ class Globo(Source):
     """Folder of the two files."""
     shelf_hours: Positive = 48.0
     """An article is on the shelf while its last click is younger than this."""
-    cadence: Literal["noon", "hourly", "engagement", "member"] = "hourly"
+    cadence: Cadence = "hourly"
     outcome_hours: Positive = 1.0
     test_days: Count = 3
     towers_days: Annotated[int, Field(ge=0)] = 3
@@ -77,7 +78,7 @@ class OnlineRetail(Source):
     """Folder of online_retail.parquet."""
     shelf_hours: Positive = 720.0
     """A product is on the shelf while its last purchase is younger than this."""
-    cadence: Literal["noon", "hourly", "engagement", "member"] = "engagement"
+    cadence: Cadence = "engagement"
     outcome_hours: Positive = 720.0
 
 
@@ -98,13 +99,22 @@ class Movielens(Source):
     kind: Literal["ml_100k"] = "ml_100k"
     root: str = "data/ml-100k"
     """Folder of the three files."""
-    cadence: Literal["noon", "hourly", "engagement", "member"] = "member"
+    cadence: Cadence = "member"
     validation_days: Count = 5
-    value_days: Count = 5
-    calibration_days: Count = 5
+    value_days: CountOrNone = 5
+    calibration_days: CountOrNone = 5
     test_days: Count = 20
 
 
 PublicSource = Annotated[
-    CompleteJourney | Globo | OnlineRetail | Movielens, Field(discriminator="kind")
+    CompleteJourney
+    | Globo
+    | OnlineRetail
+    | Movielens
+    | Gowalla
+    | Movielens1M
+    | Beauty
+    | CiteULike
+    | Ebnerd,
+    Field(discriminator="kind"),
 ]

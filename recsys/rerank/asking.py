@@ -13,7 +13,6 @@ from recsys.domain.requests import Requests
 from recsys.domain.ties import keyed
 from recsys.rerank.desk import Desk
 from recsys.rerank.signals import Question, signals
-from recsys.rerank.trail import past_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def candidates(
     place = np.full(desk.shop.num_sales, NONE, dtype=np.int64)
     place[shelf[order]] = np.arange(len(shelf))
     history = desk.shop.history
-    row, event = past_of(history, requests, rows)
+    row, event = requests.past(rows, history.member_ptr)
     known = place[history.sale[event]]
     on_shelf = known != NONE
     tier = np.zeros(taste.shape, dtype=np.int64)

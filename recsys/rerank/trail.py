@@ -34,7 +34,7 @@ class Trail:
     @classmethod
     def of(cls, history: Events, requests: Requests, rows: slice) -> Trail:
         """Gather the engagements strictly before each request of `rows`."""
-        row, event = past_of(history, requests, rows)
+        row, event = requests.past(rows, history.member_ptr)
         age = requests.at[rows][row] - history.at[event]
         return cls(
             num=len(requests.at[rows]),
@@ -63,18 +63,6 @@ class Trail:
         places = self.ends[:, None] - 1 - back
         known = back < self.counts[:, None]
         return np.where(known, self.sale[np.maximum(places, 0)], NONE)
-
-
-def past_of(history: Events, requests: Requests, rows: slice) -> tuple[I64, I64]:
-    """Return (row, event) of all engagements before some requests, ascending by (row, time).
-
-    Rows count from the first request of the slice, events are positions in the history.
-    """
-    start = history.member_ptr[requests.member[rows]]
-    count = requests.history_end[rows] - start
-    row = np.repeat(np.arange(len(count)), count)
-    event = np.arange(len(row)) + (start - (np.cumsum(count) - count))[row]
-    return row, event
 
 
 @dataclass(frozen=True)

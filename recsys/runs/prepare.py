@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
 
+from recsys import public
 from recsys.data import sources
 from recsys.data.contract import Checked, check
 from recsys.data.spec import TablesSource
 from recsys.domain.dataset import Dataset
 from recsys.domain.source import Source
 from recsys.domain.tables import Tables
-from recsys.public import complete_journey, globo, movielens, online_retail
-from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.runs.spec import Data
 from recsys.world.play import play
 from recsys.world.spec import FlashSales
@@ -63,13 +61,5 @@ def raw(data: Data) -> tuple[Tables, Truth | None]:
             return played.tables(), played.truth
         case TablesSource():
             return sources.read(data), None
-        case CompleteJourney():
-            return complete_journey.tables(data), None
-        case Globo():
-            return globo.tables(data), None
-        case OnlineRetail():
-            return online_retail.tables(data), None
-        case Movielens():
-            return movielens.tables(data), None
         case _:
-            assert_never(data)
+            return public.read(data), None

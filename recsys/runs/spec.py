@@ -11,6 +11,7 @@ from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
 from recsys.domain.spec import Count, Spec
 from recsys.evaluate.spec import Evaluate
+from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.rerank.spec import Blend, Rerank
 from recsys.retrieval.spec import Exact, Retrieval
@@ -20,7 +21,17 @@ from recsys.towers.spec import Auto, Towers, Trainer, TwoTower
 from recsys.world.spec import FlashSales
 
 Data = Annotated[
-    FlashSales | CompleteJourney | Globo | OnlineRetail | Movielens | TablesSource,
+    FlashSales
+    | CompleteJourney
+    | Globo
+    | OnlineRetail
+    | Movielens
+    | Gowalla
+    | Movielens1M
+    | Beauty
+    | CiteULike
+    | Ebnerd
+    | TablesSource,
     Field(discriminator="kind"),
 ]
 """Every source of data: the built-in world, public sets, a user's own tables."""

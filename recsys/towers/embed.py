@@ -173,7 +173,7 @@ class Embedder:
         return _numpy(self.vectors.requests(requests, rows))
 
     def scorer(self) -> Scorer:
-        """Return the exact scores <u, v> of requests against their shelf.
+        """Return the exact scores <u, v> of requests against their shelf, -inf on no candidates.
 
         The vectors of the shelf asked for last are kept.
         """
@@ -187,7 +187,8 @@ class Embedder:
                 shelf, at = requests.shelf(group), int(requests.group_at[group])
                 # the requests are kept too, so that their id stays theirs
                 kept[key] = (requests, self.sales(shelf, at))
-            return self.requests(requests, rows) @ kept[key][1].T
+            scores: F32 = self.requests(requests, rows) @ kept[key][1].T
+            return requests.unseen(scores, rows, self.dataset.history)
 
         return score
 

@@ -13,6 +13,7 @@ from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
 from recsys.domain.ties import tie_order
 from recsys.towers.negatives import ragged
+from recsys.towers.resident import Resident
 from recsys.towers.vectors import Vectors
 
 TOP = 10
@@ -109,11 +110,25 @@ def validate(vectors: Vectors, requests: Requests, *, seed: int) -> Score:
         for span in _spans(requests.rows(group), len(shelf)):
             u = vectors.requests(requests, span)
             units.append(u[:, : vectors.unit_dims])
-            whole.append(everything.hits(u @ v.T, requests, span))
-            young.append(_Ranked(shelf, is_young, seed).hits(u @ v.T, requests, span))
+            scores = unseen(u @ v.T, requests, span, resident=vectors.resident)
+            whole.append(everything.hits(scores, requests, span))
+            young.append(_Ranked(shelf, is_young, seed).hits(scores, requests, span))
     ndcg, recall = _means(whole)
     effective, likeness = collapse(torch.cat(units))
     return Score(ndcg, recall, _means(young)[0], effective, likeness)
+
+
+def unseen(scores: Tensor, requests: Requests, span: slice, *, resident: Resident) -> Tensor:
+    """Put -inf on what is no candidate of some requests of one group; scores [n, s]."""
+    if not requests.exclude_seen:
+        return scores
+    device = scores.device
+    row, event = (torch.from_numpy(a).to(device) for a in requests.past(span, resident.member_ptr))
+    shelf = torch.from_numpy(requests.shelf(int(requests.group[span.start]))).to(device).long()
+    place = torch.full((resident.num_sales,), -1, device=device)
+    place[shelf] = torch.arange(len(shelf), device=device)
+    column = place[resident.event_sale[event]]
+    return scores.index_put((row[column >= 0], column[column >= 0]), scores.new_tensor(-torch.inf))
 
 
 def _spans(rows: slice, width: int) -> list[slice]:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.domain.arrays import F32, I64, Bool
-from recsys.evaluate.ranking import NARROW, Order, keys, tie_bits
+from recsys.evaluate import ranking
+from recsys.evaluate.ranking import Order, _at_once, _each_row, _ladder, keys, tie_bits
 
 SPECIAL = np.array(
     [-np.inf, -3e38, -1.5, -1e-45, -0.0, 0.0, 1e-45, 0.5, 1.5, 3e38, np.inf], dtype=np.float32
@@ -50,6 +51,7 @@ def sorted_by_hand(case: Case, row: int) -> list[int]:
     )
 
 
+@settings(deadline=None)
 @given(cases())
 def test_the_order_is_by_score_then_by_hash(case: Case) -> None:
     best = order_of(case).best(5)
@@ -57,6 +59,7 @@ def test_the_order_is_by_score_then_by_hash(case: Case) -> None:
         assert best[row].tolist() == sorted_by_hand(case, row)[:5]
 
 
+@settings(deadline=None)
 @given(cases())
 def test_what_is_ahead_in_a_pool_is_what_a_loop_counts(case: Case) -> None:
     order = order_of(case)
@@ -71,6 +74,7 @@ def test_what_is_ahead_in_a_pool_is_what_a_loop_counts(case: Case) -> None:
             assert found.equal[t] == (inside & (scores == scores[column])).sum()
 
 
+@settings(deadline=None)
 @given(cases())
 def test_a_pool_and_its_rest_add_up(case: Case) -> None:
     order = order_of(case)
@@ -83,39 +87,39 @@ def test_a_pool_and_its_rest_add_up(case: Case) -> None:
         )
 
 
-@pytest.mark.parametrize("size", [1, 8])
-def test_small_and_large_pools_are_counted_alike(size: int) -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.integers(0, 3, (3, NARROW * 4)).astype(np.float32)
-    pool = np.zeros((1, NARROW * 4), dtype=np.bool_)
-    pool[0, rng.permutation(NARROW * 4)[:size]] = True
-    case = Case(scores, pool, (np.array([0, 1, 2]), np.array([3, 3, 9])))
-    found = order_of(case).ahead(pool)
-    here = pool[0]
-    assert found.equal.tolist() == [
-        int((scores[row, here] == scores[row, column]).sum())
-        for row, column in zip(*case.targets, strict=True)
-    ]
+@settings(deadline=None)
+@given(cases())
+def test_few_wide_and_many_narrow_rows_are_looked_up_alike(case: Case) -> None:
+    order = order_of(case)
+    ladder = _ladder(order.keys[case.targets][None], case.targets[0], len(order.keys))
+    counted = (order.keys[:, :, None] >= ladder[:, None, :]).sum(axis=2)
+    np.testing.assert_array_equal(_each_row(ladder, order.keys), counted)
+    np.testing.assert_array_equal(_at_once(ladder, order.keys), counted)
 
 
-def test_only_pools_that_are_narrow_are_sorted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    sorts = []
-    real = np.sort
+def test_more_rungs_than_a_byte_counts_are_counted() -> None:
+    keys_ = np.arange(1, 400, dtype=np.uint64)[None]
+    np.testing.assert_array_equal(_each_row(keys_, keys_), keys_.astype(np.int64))
 
-    def watched(cells: np.ndarray, axis: int) -> np.ndarray:
-        sorts.append(cells.shape)
+
+@pytest.mark.parametrize("wide", [1, 1_000])
+def test_no_shelf_is_sorted(wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = []
+    real = np.argsort
+
+    def watched(cells: np.ndarray, axis: int = -1) -> np.ndarray:
+        widths.append(cells.shape[axis])
         return real(cells, axis=axis)
 
+    monkeypatch.setattr(np, "argsort", watched)
     monkeypatch.setattr(np, "sort", watched)
-    scores = np.zeros((3, NARROW * 4), dtype=np.float32)
+    monkeypatch.setattr(ranking, "WIDE", wide)
+    scores = np.zeros((3, 40), dtype=np.float32)
     order = order_of(Case(scores, scores > 0, (np.array([0]), np.array([0]))))
-    wide, narrow = np.arange(NARROW * 4) % 2 == 0, np.arange(NARROW * 4) < 3
     order.ahead()
-    order.ahead(wide[None])
-    assert sorts == []
-    order.ahead(narrow[None])
-    order.ahead(np.stack([narrow, ~wide & narrow, narrow]))
-    assert sorts == [(3, 3), (3, 3)]
+    order.ahead(np.arange(40)[None] % 2 == 0)
+    assert order.best(5).shape == (3, 5)
+    assert widths == [5]
 
 
 def test_a_key_depends_on_member_and_sale_never_on_the_row() -> None:

@@ -109,7 +109,7 @@ def test_own_configs_below_the_folder_join_the_shipped_ones(
     assert data.events.kind == "view"
     assert data.sales is not None
     assert data.sales.path == "s.csv"
-    with pytest.raises(SettingError, match=r"flash_sales, globo, mine, ml_100k"):
+    with pytest.raises(SettingError, match=r"globo, gowalla, mine, ml_100k, ml_1m"):
         compose("check", Check, ["data=yours"])
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.data.seen import first_contacts
 from recsys.domain.events import DAY
 from recsys.domain.ties import tie_order
 from recsys.evaluate.metrics import Relevant, ranking
 from recsys.towers import embed
 from recsys.towers.embed import Embedder
-from recsys.towers.monitor import Score, collapse, hits, target_ranks, validate, warning
+from recsys.towers.monitor import (
+    Score,
+    collapse,
+    hits,
+    target_ranks,
+    unseen,
+    validate,
+    warning,
+)
 from recsys.towers.vectors import Vectors
 from tests.towers.shops import SMALL, Shop, shaken
 
@@ -115,3 +125,16 @@ def test_a_trained_net_is_no_collapse(shop: Shop, trained: Path) -> None:
     embedder = Embedder(embed.load(trained), shop.dataset, shop.encoded)
     found = validate(embedder.vectors, shop.blocks.validation, seed=1)
     assert not warning(found)
+
+
+def test_what_members_knew_is_hidden_from_validation_as_from_the_judge(shop: Shop) -> None:
+    vectors = Vectors(shaken(shop.net(SMALL), seed=3), shop.resident)
+    requests = first_contacts(shop.blocks.validation, shop.dataset.history)
+    rows = requests.rows(int(requests.group[0]))
+    width = len(requests.shelf(int(requests.group[0])))
+    scores = np.random.default_rng(0).random((rows.stop - rows.start, width), dtype=np.float32)
+    hidden = unseen(torch.from_numpy(scores), requests, rows, resident=shop.resident).numpy()
+    np.testing.assert_array_equal(hidden, requests.unseen(scores, rows, shop.dataset.history))
+    assert np.isneginf(hidden).any()
+    fair = validate(vectors, requests, seed=1).ndcg
+    assert fair > validate(vectors, replace(requests, exclude_seen=False), seed=1).ndcg

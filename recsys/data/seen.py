@@ -1,0 +1,52 @@
+"""Requests in, the same requests without the outcomes on what their members knew already out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from recsys.domain.arrays import F32, I64, Bool
+from recsys.domain.events import Events
+from recsys.domain.requests import Requests
+
+
+def first_contacts(requests: Requests, history: Events) -> Requests:
+    """Return requests for which what a member engaged with before is no candidate, no outcome.
+
+    Requests left without an outcome go; the weights of the others sum to 1 again.
+    """
+    row = np.repeat(np.arange(len(requests)), np.diff(requests.target_ptr))
+    new = ~_known(requests, history, row)
+    count = np.bincount(row[new], minlength=len(requests))
+    kept = replace(
+        requests,
+        target_ptr=np.concatenate(([0], np.cumsum(count))).astype(np.int64),
+        target_sale=requests.target_sale[new],
+        target_kind=requests.target_kind[new],
+        target_weight=_whole(requests.target_weight[new], row[new]),
+        exclude_seen=True,
+    )
+    return kept.take(np.flatnonzero(count))
+
+
+def _known(requests: Requests, history: Events, row: I64) -> Bool:
+    """Return which outcomes lie on a sale of the past of their request `row`, Bool[t]."""
+    width = int(max(history.sale.max(initial=0), requests.target_sale.max(initial=0))) + 1
+    # the history is sorted by member and time, so what comes first in it is the first contact
+    pairs, first = np.unique(
+        history.member.astype(np.int64) * width + history.sale, return_index=True
+    )
+    if not len(pairs):
+        return np.zeros(len(row), dtype=np.bool_)
+    wanted = requests.member[row].astype(np.int64) * width + requests.target_sale
+    at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    known: Bool = (pairs[at] == wanted) & (first[at] < requests.history_end[row])
+    return known
+
+
+def _whole(weight: F32, row: I64) -> F32:
+    """Scale weights F32[t] so that those of each request sum to 1."""
+    total = np.bincount(row, weights=weight)
+    scaled: F32 = (weight / total[row]).astype(np.float32) if len(row) else weight
+    return scaled
