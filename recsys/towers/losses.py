@@ -90,7 +90,7 @@ class Planner:
         """
         match self.loss:
             case Sampled():
-                return self._sampled(asks, self.loss, noise)
+                return self._sampled(asks, self.loss, window, noise=noise)
             case Full():
                 return self._live_shelf(asks, LiveShelf(archive_draws=0), window, noise=noise)
             case _:
@@ -125,11 +125,11 @@ class Planner:
                 layout,
                 torch.where(drawn, archived, 0.0),
                 targets=mine.targets(layout, found, column=found, shift=None),
-                past=_past(layout, places, slot=mine.slot, window=window) if draws.any() else None,
+                past=self._past(layout, places, mine, window=window),
             ),
         )
 
-    def _sampled(self, asks: list[Ask], loss: Sampled, noise: Noise) -> Columns:
+    def _sampled(self, asks: list[Ask], loss: Sampled, window: Window, *, noise: Noise) -> Columns:
         requests, board = self.requests, self.board
         groups = np.array([ask.group for ask in asks])
         neighbours = [ask.rows[: loss.in_batch] for ask in asks]
@@ -171,9 +171,27 @@ class Planner:
                 layout,
                 places.offset(layout, sales, -likely[:columns]),
                 targets=mine.targets(layout, places.find(slot, wanted), column=place, shift=shift),
-                past=None,
+                past=self._past(layout, places, mine, window=window),
             ),
         )
+
+    def _past(
+        self, layout: Layout, places: Places, mine: _Mine, *, window: Window
+    ) -> Tensor | None:
+        """Return where sales of each row's window stand that are no negatives of it [rows, L].
+
+        All of them where seen sales are never ranked; else those of the archive, for a sale on the
+        shelf may be chosen again. None = there are none.
+        """
+        everywhere = self.requests.exclude_seen
+        if not everywhere and isinstance(self.loss, Sampled | Full):
+            return None
+        slot = mine.slot[:, None]
+        found = places.find(slot, window.sale)
+        seen = window.valid
+        if not everywhere:
+            seen = seen & (found - layout.first[slot] >= layout.length[slot])
+        return layout.inside(slot, torch.where(seen, found, places.columns))
 
     @property
     def num_sales(self) -> int:
@@ -213,15 +231,6 @@ class _Mine:
             weight=self.weight,
             shift=torch.zeros_like(self.weight) if shift is None else shift,
         )
-
-
-def _past(layout: Layout, places: Places, *, slot: Tensor, window: Window) -> Tensor:
-    """Return where the sales of each row's window stand among its archive columns [rows, L]."""
-    found = places.find(slot[:, None], window.sale)
-    first, length = layout.first[slot][:, None], layout.length[slot][:, None]
-    archived = window.valid & (found - first >= length)
-    nowhere = torch.full_like(found, places.columns)
-    return layout.inside(slot[:, None], torch.where(archived, found, nowhere))
 
 
 def _blocks(

@@ -173,6 +173,20 @@ def _own(requests: Requests, row: int) -> I64:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_where_seen_sales_are_never_ranked_they_are_no_negatives(loss: Concrete) -> None:
+    requests, opens, history = random_shop(7)
+    hidden = replace(requests, exclude_seen=True)
+    met = 0
+    for columns in plans(hidden, loss, opens, history, groups=[2, 4]):
+        for row, allowed in enumerate(columns.allowed):
+            end = hidden.history_end[columns.rows[row]]
+            seen = history.sale[end - 4 : end]
+            assert not np.isin(columns.sales[allowed], seen).any()
+            met += int(np.isin(columns.sales, seen).sum())
+    assert met
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_each_target_is_found_at_its_own_column(loss: Concrete) -> None:
     requests, opens, history = random_shop(1)
     planned = plans(requests, loss, opens, history, groups=[3, 1])
