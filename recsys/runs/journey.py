@@ -84,8 +84,7 @@ def embark(spec: Train) -> Generator[Journey, None, None]:
         said = f"{type(bug).__name__}: {bug}"
         ended(folder, "failed", code=code_of(bug), since=started, error=said)
         raise
-    ended(folder, "done", code=0, since=started)
-    console.line(f"done in {clock(perf_counter() - started)}")
+    console.line(f"done in {clock(ended(folder, 'done', code=0, since=started))}")
 
 
 def folder_for(spec: Train) -> tuple[RunFolder, bool]:
@@ -126,12 +125,14 @@ def epochs_saved(folder: Path) -> int:
     return max((int(path.parent.name.rpartition("-")[2]) for path in kept), default=0)
 
 
-def ended(folder: RunFolder, status: str, *, code: int, since: float, error: str = "") -> None:
-    """Record how a run ended."""
+def ended(folder: RunFolder, status: str, *, code: int, since: float, error: str = "") -> float:
+    """Record how a run ended; return the seconds it took."""
+    seconds = round(perf_counter() - since, 1)
     folder.record(
         status=status,
         exit_code=code,
-        seconds=round(perf_counter() - since, 1),
+        seconds=seconds,
         error=error,
         ended_at=utc_now().isoformat(timespec="seconds"),
     )
+    return seconds

@@ -22,7 +22,7 @@ from recsys.runs.spec import Train
 from recsys.towers import embed
 from recsys.towers.embed import Embedder
 from recsys.towers.fit import fit
-from recsys.towers.job import EpochRow, TowerJob
+from recsys.towers.job import EpochRow, TowerJob, timely
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def learn(
             encoded=task.encoded,
             train=task.blocks.towers,
             validation=task.blocks.validation,
-            towers=spec.towers,
+            towers=timely(spec.towers, task.blocks.validation.outcome_us),
             trainer=spec.trainer,
             seed=spec.seed,
             folder=folder,

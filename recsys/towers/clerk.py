@@ -15,7 +15,7 @@ from recsys.domain.errors import RecsysError
 from recsys.towers import checkpoint, state
 from recsys.towers.job import EpochRow, TowerJob
 from recsys.towers.lightning import Training
-from recsys.towers.monitor import Score, validate, warning
+from recsys.towers.monitor import Score, balance, warning
 from recsys.towers.negatives import ragged
 from recsys.towers.vectors import Vectors
 
@@ -72,8 +72,7 @@ class Clerk(pl.Callback):
         self._settle(training)
         trained = training.place.seconds + time.perf_counter() - self.since
         job, place = self.job, training.place
-        vectors = Vectors(training.averaged, training.feed.assembler.resident)
-        score = validate(vectors, job.validation, seed=job.seed)
+        score = self._balanced(training)
         headline = score.headline(job.dataset.task)
         name = f"step-{place.total:08d}-epoch-{place.epoch + 1:04d}"
         best = not place.best_name or headline > place.best
@@ -89,6 +88,17 @@ class Clerk(pl.Callback):
             job.on_epoch(row)
         stop = trainer.strategy.reduce_boolean_decision(job.stop.raised, all=False)
         trainer.should_stop = stop or training.finished
+
+    def _balanced(self, training: Training) -> Score:
+        """Judge the averaged weights, and let their bias speak as loudly as ranks best."""
+        job, tower = self.job, training.averaged.sale_tower
+        tower.loudness.fill_(1.0)
+        vectors = Vectors(training.averaged, training.feed.assembler.resident)
+        louder, score = balance(
+            vectors, job.validation, job.towers.balance, seed=job.seed, task=job.dataset.task
+        )
+        tower.loudness.fill_(louder)
+        return score
 
     def _row(
         self, training: Training, score: Score, *, best: bool, seconds: tuple[float, float]

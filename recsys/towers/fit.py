@@ -32,7 +32,13 @@ from recsys.towers.state import restore
 from recsys.towers.two_tower import Sizes, TwoTowerNet
 from recsys.towers.widen import widen
 
-_ADVICE = (".*does not have many workers.*", ".*LeafSpec.*", ".*srun. command is available.*")
+_ADVICE = (
+    ".*does not have many workers.*",
+    ".*LeafSpec.*",
+    ".*srun. command is available.*",
+    "GPU available but not used.*",
+    "TensorFloat32 tensor cores.*",
+)
 
 __all__ = ["EpochRow", "TowerJob", "fit"]
 

@@ -19,6 +19,7 @@ from recsys.towers.vectors import Vectors
 TOP = 10
 _CELLS = 8_000_000
 """Scores compared at once."""
+_CLEARLY = 1.01
 _LOW_RANK, _HIGH_LIKENESS = 1.3, 0.95
 """Thresholds of the collapse detectors: beyond any healthy run seen so far."""
 
@@ -99,12 +100,16 @@ def hits(ranks: I64, ptr: I64) -> Hits:
     )
 
 
-def validate(vectors: Vectors, requests: Requests, *, seed: int) -> Score:
-    """Score a validation part; no request and no sale is sampled."""
+def validate(vectors: Vectors, requests: Requests, *, seed: int, louder: float = 1.0) -> Score:
+    """Score a validation part; no request and no sale is sampled.
+
+    The sales' bias counts `louder` times.
+    """
     whole, young, units = [], [], []
     for group in np.unique(requests.group).tolist():
         shelf = requests.shelf(group).astype(np.int64)
         v = vectors.sales(shelf, int(requests.group_at[group]))
+        v[:, vectors.unit_dims] *= louder
         everything = _Ranked(shelf, np.ones(len(shelf), dtype=np.bool_), seed)
         is_young = vectors.resident.opens_at[shelf] > requests.group_at[group] - DAY
         for span in _spans(requests.rows(group), len(shelf)):
@@ -116,6 +121,20 @@ def validate(vectors: Vectors, requests: Requests, *, seed: int) -> Score:
     ndcg, recall = _means(whole)
     effective, likeness = collapse(torch.cat(units))
     return Score(ndcg, recall, _means(young)[0], effective, likeness)
+
+
+def balance(
+    vectors: Vectors, requests: Requests, factors: tuple[float, ...], *, seed: int, task: str
+) -> tuple[float, Score]:
+    """Return how much louder the bias ranks best, and the score it gives.
+
+    What content and counts say of a sale and what the past says of a member are learned together,
+    on sales of the past; which of the two carries over to later ones, validation knows better.
+    The first factor stands unless another ranks better by one part in a hundred.
+    """
+    first, *others = [(f, validate(vectors, requests, seed=seed, louder=f)) for f in factors]
+    best = max(others, key=lambda pair: pair[1].headline(task), default=first)
+    return best if best[1].headline(task) > _CLEARLY * first[1].headline(task) else first
 
 
 def unseen(scores: Tensor, requests: Requests, span: slice, *, resident: Resident) -> Tensor:

@@ -18,6 +18,8 @@ class SaleTower(nn.Module):
 
     as_of_mean: Tensor
     as_of_scale: Tensor
+    loudness: Tensor
+    """Factor on c, a scalar: 1 in training, chosen on validation for what is exported."""
 
     def __init__(self, spec: TwoTower) -> None:
         """Start as the identity without any bias."""
@@ -33,6 +35,7 @@ class SaleTower(nn.Module):
         self.base_bias = nn.Parameter(torch.zeros(1))
         self.register_buffer("as_of_mean", torch.zeros(as_of))
         self.register_buffer("as_of_scale", torch.ones(as_of))
+        self.register_buffer("loudness", torch.ones(()))
 
     def unit(self, x: Tensor) -> Tensor:
         """Return the unit part of sales [n, D - 1] from their x [n, D]."""
@@ -50,4 +53,4 @@ class SaleTower(nn.Module):
         """
         lately = (as_of - self.as_of_mean) * self.as_of_scale
         counted: Tensor = lately @ self.as_of_bias[:, None] + self.as_of_mlp(lately)
-        return content + tau.detach() * counted
+        return self.loudness * (content + tau.detach() * counted)

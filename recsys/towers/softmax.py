@@ -145,8 +145,11 @@ def threshold(scores: Tensor, offset: Tensor, top_k: int) -> Tensor:
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
+    """Loss and all gradients in one pass; the backward pass only scales them."""
+
     @staticmethod
     def forward(ctx: Any, *operands: Any) -> Tensor:
+        """Return the loss of (u, v, scale, blocks, kernel), and keep its gradients."""
         u, v, scale, blocks, kernel = operands
         sums = _Sums.zeros(u, v, scale=scale, kernel=kernel)
         for block in blocks:
@@ -161,6 +164,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        """Return the gradients of u, v and scale."""
         if torch.is_grad_enabled():
             raise RuntimeError("chunked_softmax is differentiable once: its gradients are made")
         du, dv, dscale = ctx.saved_tensors
@@ -182,6 +186,7 @@ class _Sums:
 
     @classmethod
     def zeros(cls, u: Tensor, v: Tensor, *, scale: Tensor, kernel: Kernel) -> _Sums:
+        """Start at nothing."""
         return cls(
             u=u,
             v=v,

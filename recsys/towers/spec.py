@@ -128,8 +128,12 @@ class TwoTower(Spec):
     """Targets a sale needs before its own vector counts at export."""
     bias_max: NonNegative = 1.0
     """Largest bias of a sale, beside a cosine in [-1, 1]."""
-    popularity_hours: tuple[Positive, ...] = (24.0,)
-    """Windows in which engagements before the decision are counted for a sale's bias."""
+    popularity_hours: Annotated[tuple[Positive, ...], Field(min_length=1)] = (24.0,)
+    """Windows in which engagements before the decision are counted for a sale's bias. Where
+    outcomes come within three hours, a quarter, one and three hours join them."""
+    balance: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 0.5, 2.0, 4.0, 8.0, 16.0)
+    """Factors on the sales' bias that are tried on validation after each epoch; the first stands
+    unless another is clearly better."""
     event_dropout: Dropout = 0.2
     """Chance that training hides an event of the history."""
     history_dropout: Dropout = 0.1

@@ -19,6 +19,7 @@ from recsys.runs.spec import Train
 from recsys.runs.train import train
 from recsys.towers.spec import Gpu
 from tests.builders import ZONE, tiny_tables
+from tests.runs.starting import recsys
 
 NO_GPU = "torch.cuda.is_available"
 pytestmark = pytest.mark.usefixtures("away")
@@ -91,3 +92,11 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_made() -> None:
     with pytest.raises(DeviceError):
         train(Train(data=source(), trainer=Gpu()))
     assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_nothing_is_written_by_a_dry_run(tmp_path: Path) -> None:
+    said = recsys(tmp_path, "train", "dry_run=true")
+    assert said.returncode == 0, said.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"offline"}
+    assert all(len(line) <= 80 for line in said.stdout.splitlines())

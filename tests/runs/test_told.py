@@ -26,6 +26,7 @@ def lines_of(facts: dict[str, Any]) -> Iterator[str]:
     """Write what run.json holds the way the console writes it."""
     data, task, test = facts["data"], facts["task"], facts["test"]
     yield f"recsys {facts['recsys']}   "
+    yield from facts["said"]
     yield f"device   {facts['device']['kind']}, {facts['device']['threads']} thread"
     yield f"{day(data['first'])} to {day(data['last'])}"
     yield f"{data['members']:,} members, {data['sales']:,} sales, {data['events']:,} events"

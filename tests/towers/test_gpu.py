@@ -22,7 +22,10 @@ from recsys.towers.softmax import Kernel, chunked_softmax
 from recsys.towers.spec import AutoLoss, Cpu, Gpu, Loss, Sampled, TwoTower
 from tests.towers.shops import SMALL, Shop, job, shaken
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU"),
+    pytest.mark.filterwarnings("ignore:.*TensorFloat32.*", "ignore:Synchronization debug mode.*"),
+]
 GPU = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 LOSSES = [AutoLoss(), Sampled(in_batch=8, uniform=12)]
 KEY = (1, 0, 0)

@@ -17,6 +17,7 @@ from recsys.towers import embed
 from recsys.towers.embed import Embedder
 from recsys.towers.monitor import (
     Score,
+    balance,
     collapse,
     hits,
     target_ranks,
@@ -138,3 +139,26 @@ def test_what_members_knew_is_hidden_from_validation_as_from_the_judge(shop: Sho
     assert np.isneginf(hidden).any()
     fair = validate(vectors, requests, seed=1).ndcg
     assert fair > validate(vectors, replace(requests, exclude_seen=False), seed=1).ndcg
+
+
+def test_the_bias_speaks_louder_where_that_ranks_clearly_better(shop: Shop) -> None:
+    resident, requests = shop.resident, shop.blocks.validation
+    net = shaken(shop.net(SMALL))
+    with torch.no_grad():
+        net.sale_tower.as_of_bias[1] = 1.0
+    vectors = Vectors(net, resident)
+
+    def score(factor: float) -> float:
+        found = validate(vectors, requests, seed=1, louder=factor).headline("shelf")
+        net.sale_tower.loudness.fill_(factor)
+        assert validate(Vectors(net, resident), requests, seed=1).headline("shelf") == found
+        net.sale_tower.loudness.fill_(1.0)
+        return found
+
+    known = {factor: score(factor) for factor in (1.0, 1.0001, 4.0, 100.0)}
+    best = max(known, key=lambda factor: known[factor])
+    assert known[best] > 1.01 * known[1.0]
+    factor, found = balance(vectors, requests, (1.0, 4.0, 100.0), seed=1, task="shelf")
+    assert (factor, found.headline("shelf")) == (best, known[best])
+    # a hair more is no reason
+    assert balance(vectors, requests, (1.0, 1.0001), seed=1, task="shelf")[0] == 1.0
