@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from recsys.data.seen import first_contacts
 from recsys.domain.events import DAY
 from recsys.domain.ties import tie_order
 from recsys.evaluate.metrics import Relevant, ranking
-from recsys.towers import embed
+from recsys.towers import embed, monitor
 from recsys.towers.embed import Embedder
 from recsys.towers.monitor import (
     Score,
@@ -141,24 +142,34 @@ def test_what_members_knew_is_hidden_from_validation_as_from_the_judge(shop: Sho
     assert fair > validate(vectors, replace(requests, exclude_seen=False), seed=1).ndcg
 
 
-def test_the_bias_speaks_louder_where_that_ranks_clearly_better(shop: Shop) -> None:
-    resident, requests = shop.resident, shop.blocks.validation
-    net = shaken(shop.net(SMALL))
-    with torch.no_grad():
-        net.sale_tower.as_of_bias[1] = 1.0
-    vectors = Vectors(net, resident)
+def test_a_louder_bias_is_that_of_a_net_that_has_one(shop: Shop) -> None:
+    net, requests = shaken(shop.net(SMALL)), shop.blocks.validation
+    louder = validate(Vectors(net, shop.resident), requests, seed=1, louder=4.0)
+    assert louder != validate(Vectors(net, shop.resident), requests, seed=1)
+    net.sale_tower.loudness.fill_(4.0)
+    assert validate(Vectors(net, shop.resident), requests, seed=1) == louder
 
-    def score(factor: float) -> float:
-        found = validate(vectors, requests, seed=1, louder=factor).headline("shelf")
-        net.sale_tower.loudness.fill_(factor)
-        assert validate(Vectors(net, resident), requests, seed=1).headline("shelf") == found
-        net.sale_tower.loudness.fill_(1.0)
-        return found
 
-    known = {factor: score(factor) for factor in (1.0, 1.0001, 4.0, 100.0)}
-    best = max(known, key=lambda factor: known[factor])
-    assert known[best] > 1.01 * known[1.0]
-    factor, found = balance(vectors, requests, (1.0, 4.0, 100.0), seed=1, task="shelf")
-    assert (factor, found.headline("shelf")) == (best, known[best])
-    # a hair more is no reason
-    assert balance(vectors, requests, (1.0, 1.0001), seed=1, task="shelf")[0] == 1.0
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        ({1.0: 0.3, 0.5: 0.2, 4.0: 0.4, 8.0: 0.35}, 4.0),
+        # a hair more is no reason
+        ({1.0: 0.3, 0.5: 0.302}, 1.0),
+        ({2.0: 0.3, 1.0: 0.5}, 1.0),
+        ({2.0: 0.3}, 2.0),
+        ({1.0: math.nan, 2.0: math.nan}, 1.0),
+    ],
+)
+def test_the_bias_speaks_as_loudly_as_ranks_clearly_better(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, known: dict[float, float], chosen: float
+) -> None:
+    def pretend(*_given: object, seed: int, louder: float) -> Score:
+        assert seed == 1
+        return Score(known[louder], 0.0, math.nan, 9.0, 0.1)
+
+    monkeypatch.setattr(monitor, "validate", pretend)
+    vectors = Vectors(shop.net(SMALL), shop.resident)
+    factor, score = balance(vectors, shop.blocks.validation, tuple(known), seed=1, task="shelf")
+    assert factor == pytest.approx(chosen)
+    assert score.ndcg == pytest.approx(known[chosen], nan_ok=True)
