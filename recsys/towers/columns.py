@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
+from recsys.towers.carry import carry
 
 _MULTIPLE = 16
 """Widths that matrix units take without a detour."""
@@ -51,7 +52,7 @@ class Layout:
         start = requests.shelf_start[groups]
         length = requests.shelf_end[groups] - start
         host = np.stack((groups, start, length, ends - width, ends - 1, width, columns))
-        group, starts, lengths, first, last, widths, real = torch.from_numpy(host).to(device)
+        group, starts, lengths, first, last, widths, real = carry(host, device)
         slot = torch.repeat_interleave(widths, output_size=int(ends[-1]))
         within = torch.arange(len(slot), device=device) - first[slot]
         return cls(width, group, starts, lengths, first, last, slot, within, within < real[slot])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
+from recsys.towers.carry import carry
 from recsys.towers.columns import Layout, Places
 from recsys.towers.negatives import (
     ARCHIVE,
@@ -108,12 +109,12 @@ class Planner:
         )
         layout = Layout.of(requests, groups, size + draws, device=board.device)
         drawn = layout.within >= layout.length[layout.slot]
-        limit = torch.from_numpy(launched).to(board.device)[layout.slot]
+        limit = carry(launched, board.device)[layout.slot]
         older = noise.below(limit, ARCHIVE, layout.group[layout.slot], layout.within)
         sales = torch.where(drawn, older, board.shelf(layout.start[layout.slot] + layout.within))
         places = Places.of(layout, sales, drawn, num_sales=self.num_sales)
         # what is on the shelf stands there whole, and no draw of it counts again
-        wanted = torch.from_numpy(each).to(board.device)[layout.slot]
+        wanted = carry(each, board.device)[layout.slot]
         archived = places.offset(layout, sales, wanted)
         mine = self._mine(asks)
         found = places.find(mine.slot[mine.cells.row], board.target_sale[mine.cells.cell])
@@ -136,7 +137,7 @@ class Planner:
         taken = np.array([len(rows) for rows in neighbours])
         layout = Layout.of(requests, groups, taken + loss.uniform, device=board.device)
         host = np.stack((taken, np.cumsum(taken) - taken))
-        many, first = torch.from_numpy(host).to(board.device)[:, layout.slot]
+        many, first = carry(host, board.device)[:, layout.slot]
         picked = in_batch_targets(board, np.concatenate(neighbours), noise=noise)
         length, group = layout.length[layout.slot], layout.group[layout.slot]
         draw = layout.start[layout.slot] + noise.below(length, UNIFORM, group, layout.within)
@@ -156,7 +157,7 @@ class Planner:
         if loss.logq != "off":
             likely = log_q(
                 self.share(layout.group[slots], every),
-                in_batch=torch.from_numpy(taken).to(board.device)[slots],
+                in_batch=carry(taken, board.device)[slots],
                 uniform=loss.uniform,
                 eligible=layout.length[slots],
             )
@@ -203,7 +204,7 @@ class Planner:
         cells = self.board.cells(np.concatenate([ask.mine for ask in asks]))
         return _Mine(
             cells,
-            torch.from_numpy(slot).to(self.board.device),
+            carry(slot, self.board.device),
             self.board.target_weight[cells.cell],
         )
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from recsys.domain.arrays import F32, I64
 from recsys.domain.requests import Requests
 from recsys.domain.ties import keyed
+from recsys.towers.carry import carry
 from recsys.towers.noise import Noise
 
 IN_BATCH, UNIFORM, ARCHIVE = 11, 12, 13
@@ -62,7 +63,7 @@ class Board:
         """Find the target cells of some requests (rows I64[n], on the host)."""
         counts = self.requests.target_ptr[rows + 1] - self.requests.target_ptr[rows]
         ptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        host = torch.from_numpy(np.stack((rows, counts, ptr[:-1]))).to(self.device)
+        host = carry(np.stack((rows, counts, ptr[:-1])), self.device)
         row = torch.repeat_interleave(host[1], output_size=int(ptr[-1]))
         shift = self.target_start[host[0]] - host[2]
         return Cells(ptr, row, shift[row] + torch.arange(len(row), device=self.device), host[0])
@@ -128,7 +129,7 @@ def in_batch_targets(board: Board, rows: I64, *, noise: Noise) -> Tensor:
     """
     cells = board.cells(rows)
     total = board.target_weight[cells.cell].double().cumsum(0)
-    host = torch.from_numpy(np.stack((cells.ptr[:-1], cells.ptr[1:] - 1))).to(total.device)
+    host = carry(np.stack((cells.ptr[:-1], cells.ptr[1:] - 1)), total.device)
     first, last = host
     before = torch.where(first > 0, total[(first - 1).clamp(min=0)], torch.zeros_like(total[:1]))
     wanted = before + noise.unit(IN_BATCH, cells.request) * (total[last] - before)

@@ -13,6 +13,7 @@ from recsys.domain.arrays import F32, I64
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded, Features
 from recsys.domain.events import DAY, HOUR
+from recsys.towers.carry import carry
 
 SECOND = 1_000_000
 """Microseconds in a second."""
@@ -152,7 +153,7 @@ class Resident:
         first = self.member_ptr[past.member]
         longest = int((past.end - first).max(initial=0))
         host = np.stack((first, past.end, (past.at - self.epoch) // SECOND))
-        start, stop, second = torch.from_numpy(host).to(self.device)
+        start, stop, second = carry(host, self.device)
         steps = torch.arange(1, max(1, min(length, longest)) + 1, device=self.device)
         cell = stop[:, None] - steps
         valid = cell >= start[:, None]

@@ -248,7 +248,9 @@ class _Sums:
 def _masked(logits: Tensor, block: Block, span: tuple[int, int]) -> Tensor:
     """Mask what is no negative of its row, in place."""
     cells, row = block.targets.within(*span)
-    logits[row, block.targets.own[cells]] = -torch.inf
+    # a bare number would be copied to a GPU, and that waits
+    never = logits.new_full((), -torch.inf)
+    logits.index_put_((row, block.targets.own[cells]), never)
     if block.past is not None:
         logits.scatter_(1, block.past[span[0] : span[1]], -torch.inf)
     return logits

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from recsys.domain.arrays import I64
 from recsys.domain.encoded import Encoded
+from recsys.towers.carry import carry
 from recsys.towers.features import SaleInput
 from recsys.towers.member import Asked, MemberTower
 from recsys.towers.noise import Noise
@@ -85,7 +86,7 @@ class TwoTowerNet(nn.Module):
         """Return z and x [n, D] of sales (rows I64[n], on the host)."""
         ptr = resident.sales.ptr
         cells = int((ptr[rows + 1] - ptr[rows]).sum())
-        there = torch.from_numpy(rows).to(resident.device)
+        there = carry(rows, resident.device)
         z: Tensor
         z, x = self.sale_input(self.table, resident.sales, there, cells=cells, noise=noise)
         return z, x
@@ -122,7 +123,7 @@ def ask(resident: Resident, past: Past, *, length: int, request: I64 | None = No
     ptr, member = resident.members.ptr, past.member
     if request is None:
         request = np.zeros(len(member), dtype=np.int64)
-    host = torch.from_numpy(np.stack((member, request))).to(resident.device)
+    host = carry(np.stack((member, request)), resident.device)
     return Asked(
         member=host[0],
         request=host[1],
