@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from recsys.domain.arrays import F32, I64, NONE, U8
+from recsys.domain.errors import ArtefactError
 from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
@@ -174,9 +175,20 @@ class Ranker:
 
 
 def load(folder: Path) -> Ranker:
-    """Read what `Ranker.save` wrote."""
+    """Read what `Ranker.save` wrote.
+
+    Raises:
+        ArtefactError: its settings are not understood here, as those of a package that is gone.
+    """
     plain = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
-    spec: Rerank = TypeAdapter(Rerank).validate_python(plain["spec"])
+    try:
+        spec: Rerank = TypeAdapter(Rerank).validate_python(plain["spec"])
+    except ValidationError as refused:
+        first = refused.errors()[0]
+        raise ArtefactError(
+            f"the slates of {folder} cannot be made here: {first['msg']}",
+            "were they made with a package that is not installed here? recsys doctor lists what is",
+        ) from None
     return Ranker(spec, values.load(folder), float(plain["median_deviation"]))
 
 

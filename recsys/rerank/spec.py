@@ -6,11 +6,16 @@ from typing import Annotated, Literal, assert_never
 
 from pydantic import Field
 
+from recsys.domain.joined import Joined
 from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Spec
 from recsys.rerank.diversity import Mmr, TopK
 
-Diversity = Annotated[TopK | Mmr, Field(discriminator="kind")]
-"""What variety is worth, chosen by `kind`."""
+Diversity = Annotated[
+    TopK | Mmr,
+    Field(discriminator="kind"),
+    Joined("recsys.rerankers", ("weight", "init", "gains", "update")),
+]
+"""What variety is worth, chosen by `kind`; installed packages may join (docs/extending.md)."""
 
 
 class Slate(Spec):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -37,6 +37,9 @@ class Vocabulary:
     """group -> option -> the kind its file selects (None for presets)."""
     choices: Mapping[str, str | None]
     """group -> option chosen by default."""
+    added: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """group -> option of an installed package -> the dotted path it fills, with a kind of its
+    name."""
 
     def keys(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return every dotted setting with its meaning, given the kinds chosen."""
@@ -85,6 +88,9 @@ def chosen_kinds(words: Sequence[str], vocabulary: Vocabulary) -> dict[str, str]
         elif key.endswith(".kind"):
             kinds[key.removesuffix(".kind")] = value
     for group, option in options.items():
+        path = vocabulary.added.get(group, {}).get(option or "")
+        if path and option:
+            kinds.setdefault(path, option)
         kind = vocabulary.groups.get(group, {}).get(option or "")
         if kind and "," not in (option or ""):
             kinds.setdefault(group, kind)

@@ -6,13 +6,16 @@ import os
 import platform
 import shutil
 import socket
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 from recsys.domain.errors import GateError
+from recsys.domain.spec import kind_of
 from recsys.runs.console import Console
 from recsys.runs.folder import LIBRARIES, version
-from recsys.runs.spec import Doctor
+from recsys.runs.settings import open_unions, variants_at
+from recsys.runs.spec import Doctor, Train
 
 GIB = 1024**3
 NEEDED = {"pytorch-lightning": (2, 6, 6), "hydra-core": (1, 3, 8), "torch": (2, 11)}
@@ -38,6 +41,7 @@ def doctor(spec: Doctor) -> None:
         disk(),
         rename(),
         port(spec.port),
+        *packages(),
     ]
     for name, good, text in checks:
         console.line(f"{'ok ' if good else 'fix'}  {name:<18}{text}")
@@ -130,3 +134,19 @@ def port(number: int) -> tuple[str, bool, str]:
         except OSError:
             return "port", False, f"{number} is taken: serve.port=NUMBER names another"
     return "port", True, f"{number} is free on loopback"
+
+
+def packages() -> Iterator[tuple[str, bool, str]]:
+    """Tell what installed packages add to the settings; their code is not imported."""
+    for path, joined in open_unions(Train):
+        ours = {kind_of(variant) for variant in variants_at(Train, path)}
+        for kind, package in joined.names().items():
+            choice = f"{path}.kind={kind}"
+            if kind in ours:
+                yield "package", False, f"{package}: {choice} is ours; its own is never used"
+            elif ", " in package:
+                yield "package", False, f"{choice} is in several, keep one: {package}"
+            elif not joined.is_there(kind):
+                yield "package", False, f"{package}: no module for {choice}; install it again"
+            else:
+                yield "package", True, f"{package}: {choice}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from recsys.runs.command import HELP_FLAGS, Vocabulary, chosen_kinds
 from recsys.runs.console import WIDTH
-from recsys.runs.settings import Setting, walk
+from recsys.runs.settings import Setting, open_unions, walk
 
 EXAMPLES = {
     "train": (
@@ -40,10 +40,21 @@ def help_text(vocabulary: Vocabulary, words: Sequence[str]) -> str:
         now = vocabulary.choices.get(group) or "none"
         names = "  ".join(option for option in options)
         lines += ["", f"{group}=...   now {now}", *wrapped(names, "  ")]
-    lines += ["", "settings (path, default, meaning)"]
+    lines += [*from_packages(vocabulary), "", "settings (path, default, meaning)"]
     for setting in walk(vocabulary.spec, chosen):
         lines += setting_lines(setting)
     return "\n".join(lines) + "\n"
+
+
+def from_packages(vocabulary: Vocabulary) -> list[str]:
+    """Name what installed packages add, and the packages; none of their code is imported."""
+    found = [
+        line
+        for path, joined in open_unions(vocabulary.spec)
+        for kind, package in joined.names().items()
+        for line in wrapped(f"{path}.kind={kind}   {package}", "  ")
+    ]
+    return ["", "from installed packages (docs/extending.md)", *found] if found else []
 
 
 def setting_lines(setting: Setting) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import hydra
 import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +21,8 @@ from pydantic import ValidationError
 
 import recsys
 from recsys.domain.errors import SettingError
-from recsys.domain.spec import Spec
+from recsys.domain.spec import Spec, kind_of
+from recsys.runs.added import added, body, default_of
 from recsys.runs.command import (
     HELP_FLAGS,
     HYDRA_KEYS,
@@ -34,7 +36,7 @@ from recsys.runs.console import show
 from recsys.runs.guard import guarded
 from recsys.runs.help import help_text
 from recsys.runs.sentences import sentences
-from recsys.runs.settings import kind_of, variants
+from recsys.runs.settings import variants
 
 S = TypeVar("S", bound=Spec)
 
@@ -46,7 +48,11 @@ CONFIGS = next(
 
 
 def vocabulary(verb: str, spec: type[Spec], *, cwd: Path | None = None) -> Vocabulary:
-    """Read what a verb's config files offer; a `configs` folder of the user's own adds options."""
+    """Read what a verb's config files offer.
+
+    A `configs` folder of the user's own adds options, and so do installed packages; a file stands
+    before a package's option of the same name.
+    """
     composed = yaml.safe_load((CONFIGS / f"{verb}.yaml").read_text())
     choices = {
         key.removeprefix("optional "): value
@@ -57,7 +63,14 @@ def vocabulary(verb: str, spec: type[Spec], *, cwd: Path | None = None) -> Vocab
     }
     roots = [CONFIGS, *own_configs(cwd or Path.cwd())]
     groups = {group: options_of(group, roots) for group in choices}
-    return Vocabulary(verb=verb, spec=spec, groups=groups, choices=choices)
+    more: dict[str, dict[str, str]] = {}
+    for group, options in groups.items():
+        more[group] = {
+            name: path for name, path in added(spec, group).items() if name not in options
+        }
+        if more[group]:
+            options |= dict.fromkeys(more[group], kind_of(type(default_of(spec, group))))
+    return Vocabulary(verb=verb, spec=spec, groups=groups, choices=choices, added=more)
 
 
 def own_configs(cwd: Path) -> list[Path]:
@@ -92,8 +105,23 @@ def arguments(verb: str, spec: type[Spec], words: Sequence[str]) -> list[str]:
         raise SettingError(
             f"{several[0]} names several values", "one run each: add -m     a list: key=[a,b]"
         )
+    offer_added(words, known)
     own = [f"hydra.searchpath=[{folder.resolve().as_uri()}]" for folder in own_configs(Path.cwd())]
     return ordered([*rewritten(words, known), *own])
+
+
+def offer_added(words: Sequence[str], known: Vocabulary) -> None:
+    """Give Hydra the options chosen that installed packages add: they have no file.
+
+    Raises:
+        SettingError: such a package is broken.
+    """
+    for word in words:
+        group = word.partition("=")[0]
+        for option in values_of(word) if known.added.get(group) else ():
+            if option in known.added[group]:
+                node = body(known.spec, group, option)
+                ConfigStore.instance().store(group=group, name=option, node=node)
 
 
 def ordered(words: Sequence[str]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from recsys.domain.spec import Spec
-from recsys.runs.settings import kind_of, variants_at, walk
+from recsys.domain.spec import Spec, kind_of
+from recsys.runs.settings import variants_at, walk
 
 UNREADABLE = {
     "int_parsing": "is no whole number",

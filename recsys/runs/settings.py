@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from recsys.domain.spec import Spec
+from recsys.domain.joined import Joined
+from recsys.domain.spec import Spec, kind_of
 
 
 @dataclass(frozen=True)
@@ -40,30 +41,44 @@ def variants_at(spec: type[Spec], path: str) -> tuple[type[Spec], ...]:
     return found
 
 
-def kind_of(variant: type[Spec]) -> str | None:
-    """Return the `kind` that selects a variant of a union, or None for a plain Spec."""
-    field = variant.model_fields.get("kind")
-    if field is None or get_origin(field.annotation) is not Literal:
-        return None
-    return str(get_args(field.annotation)[0])
-
-
 def walk(spec: type[Spec], chosen: Mapping[str, str], prefix: str = "") -> Iterator[Setting]:
     """Yield all settings below a Spec, those of a chosen kind only where `chosen` names one.
 
-    `chosen` maps a dotted path to a kind, e.g. {"data": "flash_sales"}.
+    `chosen` maps a dotted path to a kind, e.g. {"data": "flash_sales"}; a kind of an installed
+    package is imported here if it is chosen, not otherwise.
     """
     for name, field in spec.model_fields.items():
         path = f"{prefix}{name}"
         below = variants(field.annotation)
         wanted = chosen.get(path)
         if wanted not in {kind_of(variant) for variant in below}:
-            wanted = None  # the Spec refuses it and says what is possible
+            # where nobody offers it, the Spec refuses it and says what is possible
+            joined = joined_at(field)
+            offered = joined is not None and wanted in joined.names()
+            below = (*below, joined.load(wanted)) if joined and offered else below
+            wanted = wanted if offered else None
         if not below or is_optional(field.annotation):
             yield Setting(path, default_text(field), meaning(field))
         for variant in below:
             if wanted in {None, kind_of(variant)}:
                 yield from walk(variant, chosen, f"{path}.")
+
+
+def joined_at(field: FieldInfo) -> Joined | None:
+    """Return what says that installed packages may join a field's union, or None."""
+    return next((mark for mark in field.metadata if isinstance(mark, Joined)), None)
+
+
+def open_unions(spec: type[Spec], prefix: str = "") -> Iterator[tuple[str, Joined]]:
+    """Yield the dotted paths of unions below a Spec that installed packages may join, once."""
+    found: dict[str, Joined] = {}
+    for name, field in spec.model_fields.items():
+        joined = joined_at(field)
+        if joined:
+            found[f"{prefix}{name}"] = joined
+        for variant in variants(field.annotation):
+            found |= dict(open_unions(variant, f"{prefix}{name}."))
+    yield from found.items()
 
 
 def is_optional(annotation: object) -> bool:

@@ -13,7 +13,9 @@ from recsys.domain.spec import Count, Spec
 from recsys.evaluate.spec import Evaluate
 from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
-from recsys.rerank.spec import Blend, Rerank
+from recsys.rerank import laws
+from recsys.rerank.diversity import Mmr, TopK
+from recsys.rerank.spec import Blend, Rerank, plan_of
 from recsys.retrieval.spec import Exact, Retrieval
 from recsys.runs.promise import fault
 from recsys.serve.spec import Serve, instant
@@ -73,6 +75,15 @@ class Train(Spec):
         )
         if wrong:
             raise ValueError(f"evaluate.require={self.evaluate.require}: {wrong}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_others_keeps_the_laws(self) -> Self:
+        variety = plan_of(self.rerank).diversity
+        # ours are under the same laws in our tests
+        broken = "" if isinstance(variety, TopK | Mmr) else laws.broken(variety)
+        if broken:
+            raise ValueError(f"{variety.kind!r} breaks a law of recsys.rerank.laws: {broken}")
         return self
 
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from recsys.domain.spec import Spec
-from recsys.runs.settings import kind_of, takes_any_key, variants, variants_at, walk
+from recsys.domain.spec import Spec, kind_of
+from recsys.runs.settings import takes_any_key, variants, variants_at, walk
 
 
 class Cat(Spec):

@@ -1,0 +1,39 @@
+"""Options that installed packages add to config groups, without a file: a class's defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recsys.domain.spec import Spec, kind_of
+from recsys.runs.settings import joined_at, variants
+
+FILLED = {"rerank": "diversity"}
+"""Config groups where each kind that packages offer for a field is an option: the group's default
+with that field replaced. So `rerank=NAME` is a blend whose variety is what NAME says it is."""
+
+
+def added(spec: type[Spec], group: str) -> dict[str, str]:
+    """Return option -> dotted path of the field it fills; nothing is imported."""
+    if group not in FILLED or group not in spec.model_fields:
+        return {}
+    field = type(default_of(spec, group)).model_fields[FILLED[group]]
+    joined, ours = joined_at(field), {kind_of(one) for one in variants(field.annotation)}
+    names = [kind for kind in joined.names() if kind not in ours] if joined else []
+    return dict.fromkeys(names, f"{group}.{FILLED[group]}")
+
+
+def body(spec: type[Spec], group: str, option: str) -> dict[str, Any]:
+    """Return what an option file would hold, plain; this imports the package's code.
+
+    Raises:
+        SettingError: the package is broken.
+    """
+    default = default_of(spec, group)
+    filled = default.model_dump() | {FILLED[group]: {"kind": option}}
+    return type(default).model_validate(filled).model_dump(mode="json")
+
+
+def default_of(spec: type[Spec], group: str) -> Spec:
+    """Return the Spec that a group holds where nothing is chosen."""
+    default: Spec = spec.model_fields[group].default
+    return default
