@@ -100,7 +100,8 @@ def an_ended_slate_keeps_its_gains(reranker: Reranker) -> None:
         before = reranker.gains(state).copy()
         after = reranker.update(state, offer.view, np.full_like(first, NONE))
         _must(np.array_equal(reranker.gains(after), before), "-1 leaves the gains as they were")
-        reranker.update(state, offer.view, first)
+        other = np.where(first == NONE, NONE, (first + 1) % offer.view.shape[1])
+        reranker.update(state, offer.view, other)
         _must(np.array_equal(reranker.gains(state), before), "update returns a new state")
 
 

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.domain.arrays import F32, I64
+from recsys.rerank import laws
+from recsys.rerank.diversity import Mmr, Reranker, ShelfView
+from tests.rerank.hand import RERANKERS
+
+
+@pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("reranker", RERANKERS, ids=lambda kind: kind.kind)
+def test_our_own_re_rankers_keep_the_public_laws(reranker: Reranker, law: laws.Law) -> None:
+    law(reranker)
+
+
+class Undocumented(Mmr):
+    reach: int = 1
+
+
+class Endless(Mmr):
+    def gains(self, state: F32) -> F32:
+        return np.where(state < -1.5, np.float32(0), np.float32(-np.inf))
+
+
+class Wide(Mmr):
+    def gains(self, state: F32) -> F32:
+        return super().gains(state).astype(np.float64)  # type: ignore[return-value]
+
+
+class Moody(Mmr):
+    def gains(self, state: F32) -> F32:
+        noise: F32 = np.random.default_rng().random(state.shape).astype(np.float32)
+        return super().gains(state) + noise
+
+
+class Sociable(Mmr):
+    def gains(self, state: F32) -> F32:
+        gains = super().gains(state)
+        return gains - gains.mean(axis=0, keepdims=True) if gains.size else gains
+
+
+class Forgetful(Mmr):
+    def update(self, state: F32, view: ShelfView, chosen: I64) -> F32:
+        return super().update(state, view, np.maximum(chosen, 0))
+
+
+class InPlace(Mmr):
+    def update(self, state: F32, view: ShelfView, chosen: I64) -> F32:
+        state[:] = super().update(state, view, chosen)
+        return state
+
+
+class Negative(Mmr):
+    weight: float = -1.0
+    """Price."""
+
+
+@pytest.mark.parametrize(
+    ("reranker", "law"),
+    [
+        (Undocumented(), "settings_say_what_they_mean"),
+        (Endless(), "gains_are_finite_float32"),
+        (Wide(), "gains_are_finite_float32"),
+        (Negative(), "gains_are_finite_float32"),
+        (Moody(), "the_same_question_has_the_same_answer"),
+        (Sociable(), "members_do_not_depend_on_each_other"),
+        (Forgetful(), "an_ended_slate_keeps_its_gains"),
+        (InPlace(), "an_ended_slate_keeps_its_gains"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_planted_breach_is_named(reranker: Any, law: str) -> None:
+    assert laws.broken(reranker).startswith(f"{law}: ")
+
+
+def test_an_error_of_someone_elses_code_is_a_breach_too() -> None:
+    class Lost(Mmr):
+        def init(self, view: ShelfView) -> F32:
+            raise KeyError(view.num_members)
+
+    assert laws.broken(Lost()) == "gains_are_finite_float32: KeyError: 6"
