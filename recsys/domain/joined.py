@@ -83,7 +83,7 @@ class Joined:
         lacking = [name for name in self.needs if not hasattr(made, name)]
         return f"it lacks {', '.join(lacking)}" if lacking else ""
 
-    def __get_pydantic_core_schema__(
+    def __get_pydantic_core_schema__(  # ruff: ignore[bad-dunder-method-name]  # pydantic's
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Send kinds that are not ours to the package that offers them."""
@@ -109,6 +109,18 @@ class Joined:
             # by the value's own class, which the union does not name
             serialization=core_schema.simple_ser_schema("any"),
         )
+
+
+def silent(made: object) -> str:
+    """Say which settings lack a meaning, or that plain data do not make it again; may be empty."""
+    if not isinstance(made, Spec):
+        return "it is a Spec"
+    fields = type(made).model_fields.items()
+    bare = [name for name, field in fields if name != "kind" and not field.description]
+    if bare:
+        return f"each setting has a line of text below it, found none: {', '.join(bare)}"
+    again = type(made).model_validate(made.model_dump(mode="json"))
+    return "" if again == made else "plain data make the same again"
 
 
 def package_of(entry: metadata.EntryPoint) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.domain.arrays import F32, I64, NONE
-from recsys.domain.spec import Spec
+from recsys.domain.joined import silent
 from recsys.rerank.diversity import Reranker, ShelfView
 from recsys.rerank.policy import Offer, Picks, SlatePolicy
 from recsys.rerank.utility import Parts, parts
@@ -26,16 +26,7 @@ SLOTS = 5
 
 def settings_say_what_they_mean(reranker: Reranker) -> None:
     """Each setting has a meaning, and plain data make the same re-ranker again."""
-    _must(isinstance(reranker, Spec), "it is a Spec")
-    if isinstance(reranker, Spec):
-        silent = [
-            name
-            for name, field in type(reranker).model_fields.items()
-            if name != "kind" and not field.description
-        ]
-        _must(not silent, f"a line of text below each setting: {', '.join(silent)}")
-        plain = reranker.model_dump(mode="json")
-        _must(type(reranker).model_validate(plain) == reranker, "plain data make it again")
+    _must(not silent(reranker), silent(reranker))
 
 
 def gains_are_finite_float32(reranker: Reranker) -> None:
@@ -51,7 +42,8 @@ def gains_are_finite_float32(reranker: Reranker) -> None:
             gains = reranker.gains(state)
             _must(gains.dtype == np.float32, f"gains are float32, found {gains.dtype}")
             _must(
-                gains.shape == offer.view.shape, f"gains are {offer.view.shape}, found {gains.shape}"
+                gains.shape == offer.view.shape,
+                f"gains are {offer.view.shape}, found {gains.shape}",
             )
             _must(bool(np.isfinite(gains).all()), "gains are finite")
 
@@ -78,7 +70,8 @@ def the_same_question_has_the_same_answer(reranker: Reranker) -> None:
             policy = SlatePolicy(SLOTS, reranker, temperature)
             again = policy.log_prob(offer, one.columns)
             _must(
-                np.array_equal(again, one.log_propensity), "the chance of a slate is what was logged"
+                np.array_equal(again, one.log_propensity),
+                "the chance of a slate is what was logged",
             )
         _must(np.array_equal(unit, offer.view.unit), "the vectors are left as they are")
 
@@ -95,7 +88,8 @@ def members_do_not_depend_on_each_other(reranker: Reranker) -> None:
 
 def an_ended_slate_keeps_its_gains(reranker: Reranker) -> None:
     """Where nothing was chosen (-1), the gains stay as they were; `update` changes no state."""
-    for offer, first in ((offer, first) for offer in _offers() for first in _walk(offer)):
+    steps = [(offer, column) for offer in _offers() for column in _walk(offer)]
+    for offer, first in steps:
         state = reranker.update(reranker.init(offer.view), offer.view, first)
         before = reranker.gains(state).copy()
         after = reranker.update(state, offer.view, np.full_like(first, NONE))
@@ -167,9 +161,14 @@ def _must(holds: bool, wanted: str) -> None:  # ruff: ignore[boolean-type-hint-p
 
 def _offers() -> Iterator[Offer]:
     """Yield small offers: one shelf for all and one each, values that tie, one sale, none."""
-    for seed, (num, width, own) in enumerate(
-        [(6, 12, False), (5, 9, True), (7, 8, False), (1, 1, False), (3, 4, True), (2, 0, False)]
-    ):
+    for seed, (num, width, own) in enumerate([
+        (6, 12, False),
+        (5, 9, True),
+        (7, 8, False),
+        (1, 1, False),
+        (3, 4, True),
+        (2, 0, False),
+    ]):
         rng = np.random.default_rng(seed)
         lead = num if own else 1
         unit = rng.normal(size=(lead, width, 4)).astype(np.float32)

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 import recsys
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec, kind_of
-from recsys.runs.added import added, body, default_of
+from recsys.runs.added import added, body, kind_added_to
 from recsys.runs.command import (
     HELP_FLAGS,
     HYDRA_KEYS,
@@ -62,14 +62,12 @@ def vocabulary(verb: str, spec: type[Spec], *, cwd: Path | None = None) -> Vocab
         if "/" not in key
     }
     roots = [CONFIGS, *own_configs(cwd or Path.cwd())]
-    groups = {group: options_of(group, roots) for group in choices}
-    more: dict[str, dict[str, str]] = {}
-    for group, options in groups.items():
-        more[group] = {
-            name: path for name, path in added(spec, group).items() if name not in options
-        }
-        if more[group]:
-            options |= dict.fromkeys(more[group], kind_of(type(default_of(spec, group))))
+    files = {group: options_of(group, roots) for group in choices}
+    more = {group: added(spec, group, besides=files[group]) for group in choices}
+    groups = {
+        group: files[group] | dict.fromkeys(more[group], kind_added_to(spec, group))
+        for group in choices
+    }
     return Vocabulary(verb=verb, spec=spec, groups=groups, choices=choices, added=more)
 
 

@@ -54,9 +54,10 @@ def walk(spec: type[Spec], chosen: Mapping[str, str], prefix: str = "") -> Itera
         if wanted not in {kind_of(variant) for variant in below}:
             # where nobody offers it, the Spec refuses it and says what is possible
             joined = joined_at(field)
-            offered = joined is not None and wanted in joined.names()
-            below = (*below, joined.load(wanted)) if joined and offered else below
-            wanted = wanted if offered else None
+            if joined and wanted and wanted in joined.names():
+                below = (*below, joined.load(wanted))
+            else:
+                wanted = None
         if not below or is_optional(field.annotation):
             yield Setting(path, default_text(field), meaning(field))
         for variant in below:

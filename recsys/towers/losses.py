@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from recsys.domain.arrays import I64
+from recsys.domain.errors import SettingError
 from recsys.domain.requests import Requests
+from recsys.towers import laws
 from recsys.towers.carry import carry
+from recsys.towers.choice import Choice
 from recsys.towers.columns import Layout, Places
 from recsys.towers.negatives import (
     ARCHIVE,
@@ -48,13 +51,20 @@ class Columns:
     blocks: list[Block]
 
 
-Concrete = LiveShelf | Sampled | Full
+Concrete = LiveShelf | Sampled | Full | Choice
 
 
 def resolve(towers: TwoTower, requests: Requests, task: str) -> Concrete:
-    """Turn `loss.kind=auto` into a loss: live shelf, full, or sampled where shelves are long."""
-    loss = towers.loss
+    """Turn `loss.kind=auto` into a loss: live shelf, full, or sampled where shelves are long.
+
+    Raises:
+        SettingError: a loss of an installed package breaks a public law.
+    """
+    loss: Concrete | AutoLoss = towers.loss
     if not isinstance(loss, AutoLoss):
+        fault = "" if isinstance(loss, LiveShelf | Sampled | Full) else laws.broken(loss)
+        if fault:
+            raise SettingError(f"{loss.kind!r} breaks a law of recsys.towers.laws: {fault}")
         return loss
     if task == "shelf":
         return LiveShelf()
@@ -94,8 +104,10 @@ class Planner:
                 return self._sampled(asks, self.loss, window, noise=noise)
             case Full():
                 return self._live_shelf(asks, LiveShelf(archive_draws=0), window, noise=noise)
-            case _:
+            case LiveShelf():
                 return self._live_shelf(asks, self.loss, window, noise=noise)
+            case _:
+                return self._chosen(asks, self.loss, window, noise=noise)
 
     def _live_shelf(
         self, asks: list[Ask], loss: LiveShelf, window: Window, *, noise: Noise
@@ -176,6 +188,33 @@ class Planner:
             ),
         )
 
+    def _chosen(self, asks: list[Ask], loss: Choice, window: Window, *, noise: Noise) -> Columns:
+        requests, board = self.requests, self.board
+        groups = np.array([ask.group for ask in asks])
+        size = requests.shelf_end[groups] - requests.shelf_start[groups]
+        layout = Layout.of(requests, groups, loss.width(size), device=board.device)
+        place = loss.places(layout, noise).clamp(min=0)
+        place = torch.minimum(place, layout.length[layout.slot] - 1)
+        sales = board.shelf(layout.start[layout.slot] + place)
+        every = torch.ones_like(sales, dtype=torch.bool)
+        places = Places.of(layout, sales, every, num_sales=self.num_sales)
+        offset = places.offset(layout, sales, -loss.log_q(layout))
+        mine = self._mine(asks)
+        slot, wanted = mine.slot[mine.cells.row], board.target_sale[mine.cells.cell]
+        column = torch.arange(len(sales), len(sales) + len(wanted), device=board.device)
+        found = places.find(slot, wanted)
+        return Columns(
+            torch.cat((sales, wanted)),
+            layout.group[torch.cat((layout.slot, slot))],
+            _blocks(
+                asks,
+                layout,
+                offset,
+                targets=mine.targets(layout, found, column=column, shift=None),
+                past=self._past(layout, places, mine, window=window),
+            ),
+        )
+
     def _past(
         self, layout: Layout, places: Places, mine: _Mine, *, window: Window
     ) -> Tensor | None:
@@ -185,7 +224,7 @@ class Planner:
         shelf may be chosen again. None = there are none.
         """
         everywhere = self.requests.exclude_seen
-        if not everywhere and isinstance(self.loss, Sampled | Full):
+        if not everywhere and not isinstance(self.loss, LiveShelf):
             return None
         slot = mine.slot[:, None]
         found = places.find(slot, window.sale)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from recsys.domain.joined import Joined
 from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
 
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -58,7 +59,12 @@ class AutoLoss(Spec):
     """Longest shelf of a catalogue that never closes that is still summed in full."""
 
 
-Loss = Annotated[AutoLoss | LiveShelf | Sampled | Full, Field(discriminator="kind")]
+Loss = Annotated[
+    AutoLoss | LiveShelf | Sampled | Full,
+    Field(discriminator="kind"),
+    Joined("recsys.losses", ("width", "places", "log_q")),
+]
+"""Which sales are compared, chosen by `kind`; installed packages may join (docs/extending.md)."""
 
 
 class Spectral(Spec):

@@ -28,7 +28,7 @@ class Endless(Mmr):
 
 class Wide(Mmr):
     def gains(self, state: F32) -> F32:
-        return super().gains(state).astype(np.float64)  # type: ignore[return-value]
+        return super().gains(state).astype(np.float64)
 
 
 class Moody(Mmr):

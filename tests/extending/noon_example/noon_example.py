@@ -1,14 +1,20 @@
-"""A re-ranker of one's own: less of what is like the whole slate, not like one sale of it."""
+"""A re-ranker and a loss of one's own, for recsys."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from recsys.domain.arrays import F32, I64
-from recsys.domain.spec import NonNegative, Spec
+from recsys.domain.spec import Count, NonNegative, Spec
 from recsys.rerank.diversity import ShelfView
+
+if TYPE_CHECKING:  # torch is loaded where a loss is used, not where settings are read
+    from torch import Tensor
+
+    from recsys.towers.columns import Layout
+    from recsys.towers.noise import Noise
 
 
 class MaxSum(Spec):
@@ -31,3 +37,29 @@ class MaxSum(Spec):
         more = view.likeness(np.maximum(chosen, 0))
         updated: F32 = np.where(chosen[:, None] >= 0, state + more, state)
         return updated
+
+
+class Stride(Spec):
+    """Softmax over sales at equal steps along the shelf, from a start that is drawn (Madow 1944).
+
+    No sale is drawn twice, so fewer columns say as much as uniform draws.
+    """
+
+    kind: Literal["stride"] = "stride"
+    draws: Count = 256
+    """Sales drawn from the shelf for each decision time of a step, at most."""
+
+    def width(self, length: I64) -> I64:
+        """Return the columns of shelves of `length` sales, I64[G]."""
+        return np.minimum(length, self.draws)
+
+    def places(self, layout: Layout, noise: Noise) -> Tensor:
+        """Return the places that are taken, int64 [C]: one draw a decision time, then steps."""
+        length, group = layout.length[layout.slot], layout.group[layout.slot]
+        start = noise.below(length, 77, group)
+        return (start + layout.within * length // length.clamp(max=self.draws)) % length
+
+    def log_q(self, layout: Layout) -> Tensor:
+        """Return log(draws / length) of each column, float32 [C]: all places are as likely."""
+        length = layout.length[layout.slot]
+        return (length.clamp(max=self.draws) / length).log()
