@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 from recsys.domain.spec import Spec, kind_of
+from recsys.runs.command import Vocabulary
 from recsys.runs.settings import joined_at, variants
 
 FILLED = {"rerank": "diversity"}
 """Config groups where each kind that packages offer for a field is an option: the group's default
 with that field replaced. So `rerank=NAME` is a blend whose variety is what NAME says it is."""
+Files = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""group -> option -> what its file holds."""
 
 
-def added(spec: type[Spec], group: str, *, besides: Collection[str]) -> dict[str, str]:
-    """Return option -> dotted path of the field it fills, `besides` those with a file.
+def with_added(
+    verb: str, spec: type[Spec], choices: Mapping[str, str | None], *, files: Files
+) -> Vocabulary:
+    """Return what a verb's files offer and what installed packages add; nothing is imported."""
+    groups: dict[str, dict[str, str | None]] = {
+        group: {name: held.get("kind") for name, held in options.items()}
+        for group, options in files.items()
+    }
+    added: dict[str, list[str]] = {}
+    inside: dict[tuple[str, str], tuple[str, str]] = {}
+    for group in FILLED.keys() & groups.keys():
+        path, offered = f"{group}.{FILLED[group]}", offered_in(spec, group)
+        added[group] = [kind for kind in offered if kind not in files[group]]
+        inside |= {(group, kind): (path, kind) for kind in added[group]}
+        for name, held in files[group].items():
+            # a file of one's own may hold a kind of a package too
+            inner = held.get(FILLED[group])
+            kind = inner.get("kind") if isinstance(inner, Mapping) else None
+            if kind in offered:
+                inside[group, name] = (path, kind)
+        groups[group] |= dict.fromkeys(added[group], kind_of(type(default_of(spec, group))))
+    return Vocabulary(verb, spec, groups, choices, added=added, inside=inside)
 
-    Nothing is imported.
-    """
-    if group not in FILLED or group not in spec.model_fields:
-        return {}
+
+def offered_in(spec: type[Spec], group: str) -> list[str]:
+    """Return the kinds that packages offer for the field of a group that an option fills."""
     field = type(default_of(spec, group)).model_fields[FILLED[group]]
     joined, ours = joined_at(field), {kind_of(one) for one in variants(field.annotation)}
-    names = [kind for kind in joined.names() if kind not in {*ours, *besides}] if joined else []
-    return dict.fromkeys(names, f"{group}.{FILLED[group]}")
+    return [kind for kind in joined.names() if kind not in ours] if joined else []
 
 
 def body(spec: type[Spec], group: str, option: str) -> dict[str, Any]:
@@ -35,11 +56,6 @@ def body(spec: type[Spec], group: str, option: str) -> dict[str, Any]:
     default = default_of(spec, group)
     filled = default.model_dump() | {FILLED[group]: {"kind": option}}
     return type(default).model_validate(filled).model_dump(mode="json")
-
-
-def kind_added_to(spec: type[Spec], group: str) -> str | None:
-    """Return the kind of a group's default, into which packages' options are put."""
-    return kind_of(type(default_of(spec, group))) if group in FILLED else None
 
 
 def default_of(spec: type[Spec], group: str) -> Spec:

@@ -37,9 +37,10 @@ class Vocabulary:
     """group -> option -> the kind its file selects (None for presets)."""
     choices: Mapping[str, str | None]
     """group -> option chosen by default."""
-    added: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """group -> option of an installed package -> the dotted path it fills, with a kind of its
-    name."""
+    added: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """group -> options that installed packages add: they have no file."""
+    inside: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """(group, option) -> a dotted path below it, and the kind of a package that it holds there."""
 
     def keys(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return every dotted setting with its meaning, given the kinds chosen."""
@@ -88,9 +89,9 @@ def chosen_kinds(words: Sequence[str], vocabulary: Vocabulary) -> dict[str, str]
         elif key.endswith(".kind"):
             kinds[key.removesuffix(".kind")] = value
     for group, option in options.items():
-        path = vocabulary.added.get(group, {}).get(option or "")
-        if path and option:
-            kinds.setdefault(path, option)
+        path, inner = vocabulary.inside.get((group, option or ""), ("", ""))
+        if path:
+            kinds.setdefault(path, inner)
         kind = vocabulary.groups.get(group, {}).get(option or "")
         if kind and "," not in (option or ""):
             kinds.setdefault(group, kind)

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 import recsys
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec, kind_of
-from recsys.runs.added import added, body, kind_added_to
+from recsys.runs.added import body, with_added
 from recsys.runs.command import (
     HELP_FLAGS,
     HYDRA_KEYS,
@@ -62,13 +62,7 @@ def vocabulary(verb: str, spec: type[Spec], *, cwd: Path | None = None) -> Vocab
         if "/" not in key
     }
     roots = [CONFIGS, *own_configs(cwd or Path.cwd())]
-    files = {group: options_of(group, roots) for group in choices}
-    more = {group: added(spec, group, besides=files[group]) for group in choices}
-    groups = {
-        group: files[group] | dict.fromkeys(more[group], kind_added_to(spec, group))
-        for group in choices
-    }
-    return Vocabulary(verb=verb, spec=spec, groups=groups, choices=choices, added=more)
+    return with_added(verb, spec, choices, files={g: options_of(g, roots) for g in choices})
 
 
 def own_configs(cwd: Path) -> list[Path]:
@@ -77,10 +71,10 @@ def own_configs(cwd: Path) -> list[Path]:
     return [own] if own.is_dir() and own.resolve() != CONFIGS.resolve() else []
 
 
-def options_of(group: str, roots: Sequence[Path]) -> dict[str, str | None]:
-    """Return option -> kind for the YAML files of one group."""
+def options_of(group: str, roots: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Return option -> what it holds for the YAML files of one group."""
     files = [file for root in roots for file in sorted((root / group).glob("*.yaml"))]
-    return {file.stem: (yaml.safe_load(file.read_text()) or {}).get("kind") for file in files}
+    return {file.stem: yaml.safe_load(file.read_text()) or {} for file in files}
 
 
 def arguments(verb: str, spec: type[Spec], words: Sequence[str]) -> list[str]:
@@ -114,9 +108,8 @@ def offer_added(words: Sequence[str], known: Vocabulary) -> None:
     Raises:
         SettingError: such a package is broken.
     """
-    for word in words:
-        group = word.partition("=")[0]
-        for option in values_of(word) if known.added.get(group) else ():
+    for group, word in ((word.partition("=")[0], word) for word in words if not is_flag(word)):
+        for option in values_of(word) if group in known.added else ():
             if option in known.added[group]:
                 node = body(known.spec, group, option)
                 ConfigStore.instance().store(group=group, name=option, node=node)

@@ -121,7 +121,8 @@ def _counted(loss: Choice, layout: Layout, length: int, *, step: int) -> F64:
     """Return the sum of 1 / Q of each place of one shelf in one step, F64[length]."""
     place = loss.places(layout, Noise.of(9, step))[layout.real]
     weight = torch.exp(-loss.log_q(layout)[layout.real].double())
-    return np.bincount(place.numpy(), weights=weight.numpy(), minlength=length)
+    sums: F64 = np.bincount(place.numpy(), weights=weight.numpy(), minlength=length)
+    return sums.astype(np.float64)
 
 
 def _layout(loss: Choice, groups: I64) -> Layout:

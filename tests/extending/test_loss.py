@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from recsys.domain.errors import SettingError
 from recsys.runs import doctor as surgery
@@ -124,7 +125,13 @@ def test_a_planted_breach_is_named(site: Path, wrong: str, law: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_run_learns_with_it(site: Path) -> None:
-    words = [*SMALL, "towers.loss.kind=stride", "towers.epochs=2", "towers.dim=8"]
-    trained = verb(Path.cwd(), "train", *words)
+def test_a_whole_run_learns_with_it_and_sends_slates_of_the_re_ranker(site: Path) -> None:
+    work = Path.cwd()
+    words = [*SMALL, "rerank=max_sum", "towers.loss.kind=stride", "towers.loss.draws=9"]
+    trained = verb(work, "train", *words, "towers.epochs=1", "towers.dim=8")
     assert trained.returncode == 0, trained.stderr
+    plain = yaml.safe_load(next(work.glob("runs/*/config.yaml")).read_text())
+    assert plain["rerank"]["diversity"] == {"kind": "max_sum", "weight": 0.1}
+    assert plain["towers"]["loss"] == {"kind": "stride", "draws": 9}
+    told = verb(work, "recommend", "member=m000042")
+    assert (told.returncode, told.stderr) == (0, "")

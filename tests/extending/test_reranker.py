@@ -13,12 +13,12 @@ from recsys.rerank.laws import LAWS, Law
 from recsys.rerank.ranker import load as load_ranker
 from recsys.rerank.spec import Blend
 from recsys.runs import doctor as surgery
+from recsys.runs.command import chosen_kinds
 from recsys.runs.help import help_text
 from recsys.runs.load import arguments, compose, vocabulary
 from recsys.runs.spec import Train
 from tests.extending.installed import RERANKERS, install, on_path
 from tests.rerank.hand import asks, drawn_shop, ranker_of, slates_of
-from tests.runs.starting import SMALL, verb
 
 MODULE = "noon_example"
 
@@ -62,7 +62,9 @@ def test_an_option_file_of_ones_own_may_choose_it(site: Path) -> None:
     own.mkdir(parents=True)
     mine = {"kind": "blend", "diversity": {"kind": "max_sum", "weight": 0.7}, "novelty": 0.1}
     (own / "mine.yaml").write_text(yaml.safe_dump(mine))
-    assert variety("rerank=mine") == max_sum(weight=0.7)
+    assert variety("rerank=mine", "rerank.diversity.weight=0.5") == max_sum(weight=0.5)
+    known = vocabulary("train", Train)
+    assert chosen_kinds(["rerank=mine"], known)["rerank.diversity"] == "max_sum"
     # a file stands before the package's own option
     (own / "max_sum.yaml").write_text(yaml.safe_dump(mine))
     assert variety("rerank=max_sum") == max_sum(weight=0.7)
@@ -151,16 +153,14 @@ def test_a_broken_package_is_named_with_what_failed_once_it_is_chosen(
 ) -> None:
     install(site, "noon-mine", {RERANKERS: {"mine": "noon_mine:Mine"}}, code)
     on_path(site, monkeypatch)
-    assert variety("rerank=max_sum") == max_sum()
     assert "mine" in help_text(vocabulary("train", Train), ["--help"])
-    for word in ("rerank=mine", "rerank.diversity.kind=mine"):
-        with pytest.raises(SettingError) as refused:
-            compose("train", Train, [word])
-        first, where, what_to_do = str(refused.value).splitlines()
-        assert first.startswith("'mine' of the package noon-mine 0.1.0 cannot be used: ")
-        assert said in first
-        assert "noon_mine:Mine, entry point of recsys.rerankers" in where
-        assert "choose another kind" in what_to_do
+    with pytest.raises(SettingError) as refused:
+        compose("train", Train, ["rerank=mine"])
+    first, where, what_to_do = str(refused.value).splitlines()
+    assert first.startswith("'mine' of the package noon-mine 0.1.0 cannot be used: ")
+    assert said in first
+    assert "noon_mine:Mine, entry point of recsys.rerankers" in where
+    assert "choose another kind" in what_to_do
 
 
 def test_a_re_ranker_that_breaks_a_law_is_not_trained_with(
@@ -169,6 +169,7 @@ def test_a_re_ranker_that_breaks_a_law_is_not_trained_with(
     code = SPEC.replace("return state\n", "return state + np.random.random()\n", 1)
     install(site, "noon-mine", {RERANKERS: {"mine": "noon_mine:Mine"}}, code)
     on_path(site, monkeypatch)
+    assert variety("rerank=max_sum") == max_sum()
     with pytest.raises(SettingError, match=r"'mine' breaks a law of recsys\.rerank\.laws: "):
         compose("train", Train, ["rerank=mine"])
 
@@ -192,15 +193,3 @@ def test_a_name_that_is_taken_is_never_replaced_in_silence(
     assert not told[f"rerank.diversity.kind=mine is in several, keep one: {both}"]
     gone = "no module for rerank.diversity.kind=gone; install it again"
     assert not told[f"noon-gone 0.1.0: {gone}"]
-
-
-@pytest.mark.slow
-def test_a_whole_run_and_its_bundle_use_it(site: Path) -> None:
-    work = Path.cwd()
-    words = [*SMALL, "rerank=max_sum", "towers.epochs=1", "towers.dim=8"]
-    trained = verb(work, "train", *words)
-    assert trained.returncode == 0, trained.stderr
-    plain = yaml.safe_load(next(work.glob("runs/*/config.yaml")).read_text())
-    assert plain["rerank"]["diversity"] == {"kind": "max_sum", "weight": 0.1}
-    told = verb(work, "recommend", "member=m000042")
-    assert (told.returncode, told.stderr) == (0, "")
