@@ -92,7 +92,8 @@ def name_of(spec: Init) -> str:
             f"{name!r} cannot name a config", "letters, digits, _ and - can: name=NAME"
         )
     built_in = options_of("data", [CONFIGS])
-    yours = CONFIGS.resolve() == Path("configs").resolve() and built_in.get(name) == "tables"
+    own = built_in.get(name, {}).get("kind") == "tables"
+    yours = own and CONFIGS.resolve() == Path("configs").resolve()
     if name in built_in and (name == "tables" or not yours):
         raise SettingError(f"data={name} is a source that is built in", "choose another: name=NAME")
     return name

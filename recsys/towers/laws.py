@@ -121,8 +121,9 @@ def _counted(loss: Choice, layout: Layout, length: int, *, step: int) -> F64:
     """Return the sum of 1 / Q of each place of one shelf in one step, F64[length]."""
     place = loss.places(layout, Noise.of(9, step))[layout.real]
     weight = torch.exp(-loss.log_q(layout)[layout.real].double())
-    sums: F64 = np.bincount(place.numpy(), weights=weight.numpy(), minlength=length)
-    return sums.astype(np.float64)
+    sums = np.zeros(length, dtype=np.float64)
+    np.add.at(sums, place.numpy(), weight.numpy())
+    return sums
 
 
 def _layout(loss: Choice, groups: I64) -> Layout:
