@@ -175,7 +175,8 @@ def test_a_run_tells_of_each_epoch_and_returns_the_best(shop: Shop, tmp_path: Pa
 def test_a_run_stops_when_nothing_gets_better(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clerk, "validate", lambda *_, **__: Score(0.5, 0.5, 0.5, 9.0, 0.1))
+    same = Score(0.5, 0.5, 0.5, 9.0, 0.1)
+    monkeypatch.setattr(clerk, "balance", lambda *_, **__: (1.0, same))
     rows: list[EpochRow] = []
     spec = TwoTower(dim=8, epochs=9, patience=2)
     best = fit(replace(job(shop, tmp_path, spec), on_epoch=rows.append))
