@@ -8,6 +8,7 @@ import yaml
 
 from recsys.data.spec import TablesSource
 from recsys.domain.errors import DataRefusedError, SettingError
+from recsys.runs import init as writing
 from recsys.runs.check import check
 from recsys.runs.init import init
 from recsys.runs.load import compose
@@ -111,6 +112,19 @@ def test_what_cannot_be_written_is_refused(shop: Path, spec: Init, text: str) ->
     with pytest.raises(SettingError, match=text):
         init(spec)
     assert not (shop.parent / "configs").exists()
+
+
+def test_in_a_checkout_a_config_of_tables_may_be_written_again_but_no_source_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "configs" / "data").mkdir(parents=True)
+    for name, kind in (("mine", "tables"), ("shop", "flash_sales")):
+        (tmp_path / "configs" / "data" / f"{name}.yaml").write_text(f"kind: {kind}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(writing, "CONFIGS", tmp_path / "configs")
+    assert writing.name_of(Init(path=".", name="mine")) == "mine"
+    with pytest.raises(SettingError, match="data=shop is a source that is built in"):
+        writing.name_of(Init(path=".", name="shop"))
 
 
 def test_a_zone_that_is_not_there_is_refused() -> None:
