@@ -39,7 +39,8 @@ class Joined:
     def is_there(self, kind: str) -> bool:
         """Tell whether the outermost module of an offered kind is found; it is not imported."""
         first, *_ = metadata.entry_points(group=self.group, name=kind)
-        return find_spec(first.module.partition(".")[0]) is not None
+        outermost = first.value.partition(":")[0].partition(".")[0]
+        return bool(outermost) and find_spec(outermost) is not None
 
     def load(self, kind: str) -> type[Spec]:
         """Import the Spec of a kind that an installed package offers.

@@ -181,7 +181,8 @@ def test_a_name_that_is_taken_is_never_replaced_in_silence(
         module = name.replace("-", "_")
         offers = {"mine": f"{module}:Mine", "mmr": f"{module}:Mine"}
         install(site, name, {RERANKERS: offers}, SPEC)
-    install(site, "noon-gone", {RERANKERS: {"gone": "noon_nowhere:Gone"}}, "")
+    gone_or_garbled = {"gone": "noon_nowhere:Gone", "garbled": "? ?"}
+    install(site, "noon-gone", {RERANKERS: gone_or_garbled}, "")
     on_path(site, monkeypatch)
     with pytest.raises(SettingError, match=r"several packages offer 'mine': noon-mine 0\.1\.0, "):
         compose("train", Train, ["rerank=mine"])
@@ -191,5 +192,8 @@ def test_a_name_that_is_taken_is_never_replaced_in_silence(
     both = "noon-mine 0.1.0, noon-other 0.1.0"
     assert not told[f"{both}: rerank.diversity.kind=mmr is ours; its own is never used"]
     assert not told[f"rerank.diversity.kind=mine is in several, keep one: {both}"]
-    gone = "no module for rerank.diversity.kind=gone; install it again"
-    assert not told[f"noon-gone 0.1.0: {gone}"]
+    for kind in gone_or_garbled:
+        gone = f"no module for rerank.diversity.kind={kind}; install it again"
+        assert not told[f"noon-gone 0.1.0: {gone}"]
+        with pytest.raises(SettingError, match="'noon-gone|of the package noon-gone"):
+            compose("train", Train, [f"rerank={kind}"])
