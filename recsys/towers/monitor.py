@@ -20,7 +20,8 @@ TOP = 10
 _CELLS = 8_000_000
 """Scores compared at once."""
 _CLEARLY = 1.01
-_SAMPLE = 4096
+_COMPARED = 500_000_000
+"""Pairs of a target and a sale on its shelf by which a factor is tried."""
 _LOW_RANK, _HIGH_LIKENESS = 1.3, 0.95
 """Thresholds of the collapse detectors: beyond any healthy run seen so far."""
 
@@ -131,11 +132,12 @@ def balance(
 
     What content and counts say of a sale and what the past says of a member are learned together,
     on sales of the past; which of the two carries over to later ones, validation knows better.
-    The first factor stands unless another ranks better by one part in a hundred, judged on some
-    thousand requests; the score is that of all.
+    The first factor stands unless another ranks better by one part in a hundred, judged on as many
+    requests as cost little; the score is that of all.
     """
-    rows = np.arange(len(requests))[:: max(1, len(requests) // _SAMPLE)]
-    some = requests.take(rows)
+    width = (requests.shelf_end - requests.shelf_start)[requests.group]
+    cost = int((np.diff(requests.target_ptr) * width).sum())
+    some = requests.take(np.arange(0, len(requests), max(1, cost // _COMPARED)))
     tried = {f: validate(vectors, some, seed=seed, louder=f).headline(task) for f in factors}
     best = max(tried, key=lambda factor: tried[factor])
     chosen = best if tried[best] > _CLEARLY * tried[factors[0]] else factors[0]
