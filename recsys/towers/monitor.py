@@ -82,6 +82,20 @@ def target_ranks(scores: Tensor, row: Tensor, column: Tensor, *, ties: Tensor) -
     return torch.cat(before) if before else torch.zeros(0, dtype=torch.int64)
 
 
+def top_ranks(scores: Tensor, row: Tensor, column: Tensor, *, ties: Tensor) -> Tensor:
+    """Return `target_ranks` where they are below TOP, and TOP elsewhere, int64 [t].
+
+    Most targets of a long shelf stand below its tenth score; only the others are looked for.
+    """
+    ranks = torch.full_like(row, TOP)
+    if not len(row):
+        return ranks
+    tenth = scores.topk(min(TOP, scores.shape[1]), dim=1).values[:, -1]
+    near = scores[row, column] >= tenth[row]
+    ranks[near] = target_ranks(scores, row[near], column[near], ties=ties).clamp_(max=TOP)
+    return ranks
+
+
 def hits(ranks: I64, ptr: I64) -> Hits:
     """Turn the ranks (0 = first) of each request's targets, cells [ptr[i], ptr[i + 1]), into hits.
 
@@ -184,7 +198,7 @@ class _Ranked:
         ties[tie_order(self.shelf, self.seed)] = np.arange(len(self.shelf))
         here = [torch.from_numpy(a).to(scores.device) for a in (keep, row, column[column >= 0])]
         order = torch.from_numpy(ties[keep]).to(scores.device)
-        ranks = target_ranks(scores[:, here[0]], here[1], here[2], ties=order)
+        ranks = top_ranks(scores[:, here[0]], here[1], here[2], ties=order)
         return hits(ranks.cpu().numpy(), np.searchsorted(row, np.arange(len(ptr))))
 
 

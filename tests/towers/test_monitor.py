@@ -22,6 +22,7 @@ from recsys.towers.monitor import (
     collapse,
     hits,
     target_ranks,
+    top_ranks,
     unseen,
     validate,
     warning,
@@ -173,3 +174,17 @@ def test_the_bias_speaks_as_loudly_as_ranks_clearly_better(
     factor, score = balance(vectors, shop.blocks.validation, tuple(known), seed=1, task="shelf")
     assert factor == pytest.approx(chosen)
     assert score.ndcg == pytest.approx(known[chosen], nan_ok=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), width=st.integers(1, 40), values=st.integers(1, 30))
+def test_the_first_ten_places_are_those_of_the_whole_order(
+    seed: int, width: int, values: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = torch.from_numpy(rng.integers(0, values, (5, width)).astype(np.float32))
+    row = torch.from_numpy(rng.integers(0, 5, 20))
+    column = torch.from_numpy(rng.integers(0, width, 20))
+    ties = torch.from_numpy(rng.permutation(width))
+    whole = target_ranks(scores, row, column, ties=ties)
+    assert torch.equal(top_ranks(scores, row, column, ties=ties), whole.clamp(max=10))
