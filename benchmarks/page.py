@@ -20,15 +20,16 @@ PUBLISHED = DOCS / "published.yaml"
 HEAD = """# Benchmarks
 
 Made by `python -m benchmarks.experiments render=true` from the cells in docs/cells; nothing here is
-typed by hand. A cell is one run of configs/experiment/NAME.yaml with one seed:
-`python -m benchmarks.experiments run=NAME seed=N root=FOLDER`.
+typed by hand but the figures of others, in docs/published.yaml. A cell is one run of
+configs/experiment/NAME.yaml with one seed: `python -m benchmarks.experiments run=NAME seed=N
+root=FOLDER`.
 
 How to read it: **ours** is the mean over the seeds there are, ± half of the 95 % interval by member
 (mean of the seeds' intervals), then the least and the most of the seeds. Baselines are fitted and
 judged in the same run as ours, on the same requests. Figures of others stand as their source gives
 them, never from our runs. What a setting or an epoch was chosen by is validation cut from training.
-Seconds are by the clock on a machine that had other work (its load is said), processor seconds are of
-all threads. Memory is the most anonymous memory of the process at one time.
+Seconds are by the clock on a machine that had other work (its load is said); processor seconds are
+those of all threads. Memory is the most anonymous memory of the process at one time.
 """
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -97,10 +98,7 @@ def section(name: str, board: Board, cells: Sequence[Cell]) -> str:
     if rows:
         heads = " | ".join(board.shown.values())
         lines += [f"| system | {heads} | from |", "|---|" + "---|" * (len(board.shown) + 1), *rows]
-    else:
-        lines.append("No figures of others on this cut.")
-    if board.figures:
-        lines += ["", f"Figures of others: {board.source}."]
+    lines += ["", f"Figures of others: {board.source}."]
     return "\n".join([*lines, ""])
 
 
