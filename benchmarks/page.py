@@ -25,11 +25,12 @@ configs/experiment/NAME.yaml with one seed: `python -m benchmarks.experiments ru
 root=FOLDER`.
 
 How to read it: **ours** is the mean over the seeds there are, ± half of the 95 % interval by member
-(mean of the seeds' intervals), then the least and the most of the seeds. Baselines are fitted and
-judged in the same run as ours, on the same requests. Figures of others stand as their source gives
-them, never from our runs. What a setting or an epoch was chosen by is validation cut from training.
-Seconds are by the clock on a machine that had other work (its load is said); processor seconds are
-those of all threads. Memory is the most anonymous memory of the process at one time.
+(mean of the seeds' intervals), then the least and the most of the seeds; taste = the towers alone,
+slates = lists by the value model. Baselines are fitted and judged in the same run as ours, on the
+same requests. Figures of others stand as their source gives them, never from our runs. What a
+setting or an epoch was chosen by is validation cut from training. Seconds are by the clock on a
+machine that had other work (its load is said), processor seconds those of all threads. Memory is
+the most anonymous memory of the process at one time.
 """
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
