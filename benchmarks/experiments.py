@@ -76,7 +76,7 @@ def run(name: str, seed: int, *, root: str | None, quick: bool) -> None:
             f"{board.file} has md5 {digest}, the published figures are about {board.md5}",
             "another split under the same name: its figures do not stand beside these",
         )
-    made = cell(name, spec, file=board.file, digest=digest)
+    made = cell(name, spec, board=board, digest=digest)
     told(made, list(board.shown))
     if quick:
         print("quick: nothing stored")

@@ -10,12 +10,16 @@ from typing import Any
 import torch
 
 from benchmarks.cells import Cell, Meter, fingerprint, kept, load_now, machine, written
+from benchmarks.page import Board
 from recsys.domain.report import Report
+from recsys.evaluate.baselines import baselines
+from recsys.evaluate.judge import judge
+from recsys.evaluate.learned import learned_baselines
 from recsys.evaluate.spec import Evaluate
 from recsys.public.files import packaged, present
 from recsys.public.spec import CompleteJourney
 from recsys.runs.folder import git_state, utc_now
-from recsys.runs.judge import compare, test_slates
+from recsys.runs.judge import test_slates
 from recsys.runs.load import compose, from_plain
 from recsys.runs.notebook import Fitted, fit, prepare
 from recsys.runs.spec import Train
@@ -62,16 +66,24 @@ def digest_of(spec: Train, file: str) -> str:
     return md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def judged(model: Fitted, evaluate: Evaluate) -> Report:
-    """Judge towers, slates and baselines on the test block."""
-    spec = model.spec.model_copy(update={"evaluate": evaluate})
-    taste = model.learned.embedder.scorer()
-    slates = test_slates(model.learned, taste)
-    return compare(model.learned, spec, taste=taste, slates=slates)
+def judged(model: Fitted, evaluate: Evaluate, *, with_slates: bool) -> Report:
+    """Judge towers and baselines on the test block, slates too where they are asked for."""
+    task, learned = model.learned.task, model.learned
+    test, towers, taste = task.blocks.test, task.blocks.towers, learned.embedder.scorer()
+    fitted = baselines(task.dataset, towers, task.until, spec=evaluate)
+    fitted |= learned_baselines(task.dataset, towers, spec=evaluate)
+    return judge(
+        task.dataset,
+        test,
+        {"taste": taste} | {name: known.scorer for name, known in fitted.items()},
+        spec=evaluate,
+        slates={"slates": test_slates(learned, taste)} if with_slates else {},
+        seconds={f"fit {name}": known.seconds for name, known in fitted.items()},
+    )
 
 
-def cell(name: str, spec: Train, *, file: str, digest: str) -> Cell:
-    """Run one cell; the run's folder is thrown away.
+def cell(name: str, spec: Train, *, board: Board, digest: str) -> Cell:
+    """Run one cell; the run's folder is thrown away. `digest` is the md5 of the test file.
 
     Raises:
         SettingError: the data are not there.
@@ -85,7 +97,7 @@ def cell(name: str, spec: Train, *, file: str, digest: str) -> Cell:
         with Meter() as training:
             model = fit(shop, **rest | {"runs_dir": f"{aside}/runs", "quiet": False})
         with Meter() as judging:
-            report = judged(model, spec.evaluate)
+            report = judged(model, spec.evaluate, with_slates="slates" in board.ours)
     blocks = model.learned.task.blocks
     of_blocks = ("towers", "validation", "value", "calibration", "test")
     return Cell(
@@ -97,7 +109,7 @@ def cell(name: str, spec: Train, *, file: str, digest: str) -> Cell:
         commit=git_state(),
         written=written(name),
         settings=fingerprint(settings_of(spec)),
-        file=file,
+        file=board.file,
         md5=digest,
         requests={block: len(getattr(blocks, block)) for block in of_blocks},
         epochs=len(model.epochs),

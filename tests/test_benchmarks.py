@@ -300,7 +300,9 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Cell
         evaluate=Evaluate(baselines=("item_knn",), bootstrap_draws=100),
         seed=3,
     )
-    return lambda: trial.cell("beauty", spec, file="none", digest="0" * 32)
+    return lambda: trial.cell(
+        "online_retail", spec, board=boards()["online_retail"], digest="0" * 32
+    )
 
 
 def test_the_seed_and_the_place_are_no_settings() -> None:
