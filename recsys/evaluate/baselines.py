@@ -22,7 +22,12 @@ from recsys.evaluate.spec import Evaluate
 
 QUICK_US = 3 * HOUR
 """Shops whose outcomes come within this time get popularity of the last hours as well."""
-LAST_HOURS = (1, 3, 24)
+RECENT = {
+    "popular_15m": HOUR // 4,
+    "popular_1h": HOUR,
+    "popular_3h": 3 * HOUR,
+    "popular_24h": 24 * HOUR,
+}
 
 
 def baselines(
@@ -31,15 +36,15 @@ def baselines(
     """Fit the baselines that `spec` asks for on the towers' block, whose requests are `towers`.
 
     Content is described by what was known before `fit_until` (UTC us), the end of that block.
-    Where outcomes come within three hours, popular_1h, popular_3h and popular_24h are added.
-    logistic and boosted come from learned.learned_baselines.
+    Where outcomes come within three hours, popular_15m, popular_1h, popular_3h and popular_24h are
+    added. logistic and boosted come from learned.learned_baselines.
     """
     recipes = _counting(dataset, spec) | _comparing(dataset, towers, fit_until, spec=spec)
     if dataset.exposures.height:
         recipes["click_rate"] = lambda: ClickRate.of(dataset)
     names: list[str] = [name for name in recipes if name in {*spec.baselines, "random", "popular"}]
     if "popular" in names and 1 < towers.outcome_us <= QUICK_US:
-        recent = {f"popular_{hours}h": _recent(dataset, hours * HOUR) for hours in LAST_HOURS}
+        recent = {name: _recent(dataset, window) for name, window in RECENT.items()}
         recipes |= recent
         names += list(recent)
     return {name: timed(recipes[name]) for name in names}

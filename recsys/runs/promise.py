@@ -11,7 +11,7 @@ from recsys.evaluate.spec import Evaluate
 GATE = re.compile(r"\s*(?:(\w+):)?(?:[\w-]+/)?(\w+)\s*>\s*([\w.+-]+)\s*")
 OURS = ("taste", "slates")
 ORACLES = ("visible_oracle", "oracle")
-LAST_HOURS = ("popular_1h", "popular_3h", "popular_24h")
+LAST_HOURS = ("popular_15m", "popular_1h", "popular_3h", "popular_24h")
 QUICK_HOURS = 3.0
 """Shops whose outcomes come within this time get popularity of the last hours as well."""
 WHOLE = ("mrr", "auc", "mean_percentile_rank")
