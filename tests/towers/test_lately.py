@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.domain.events import HOUR
+from recsys.towers.job import timely
+from recsys.towers.lately import Lately
+from recsys.towers.spec import TwoTower
+from recsys.towers.vectors import Vectors
+from tests.towers.shops import SMALL, Shop
+
+
+@pytest.mark.parametrize("hours", [(24.0,), (0.25, 1.0, 3.0, 24.0)])
+def test_training_sees_what_export_sees_of_each_sale(
+    shop: Shop, endless: Shop, hours: tuple[float, ...]
+) -> None:
+    for some in (shop, endless):
+        instants = some.blocks.towers.group_at
+        lately = Lately.of(some.resident, instants, hours)
+        sales = np.arange(some.dataset.num_sales)
+        seen = 0.0
+        for number, at in enumerate(instants.tolist()):
+            exported = some.resident.as_of(sales, np.full(len(sales), at), hours=hours)
+            found = lately(torch.from_numpy(sales), torch.full((len(sales),), number))
+            torch.testing.assert_close(found, torch.from_numpy(exported))
+            seen += float(exported[:, 1:-2].sum())
+        assert seen > 0
+
+
+def test_an_event_at_the_very_instant_or_at_the_edge_of_a_window_counts_for_one_side(
+    shop: Shop,
+) -> None:
+    popularity = shop.resident.popularity
+    sale = int(np.argmax(np.diff(popularity.sale_ptr)))
+    first = int(popularity.times[popularity.sale_ptr[sale]])
+    instants = np.array([first, first + 1, first + HOUR, first + HOUR + 1])
+    lately = Lately.of(shop.resident, instants, (1.0,))
+    there = torch.full((4,), sale)
+    counts = lately(there, torch.arange(4))[:, :2].expm1().round()
+    exported = shop.resident.as_of(there.numpy(), instants, hours=(1.0,))
+    torch.testing.assert_close(counts, torch.from_numpy(exported)[:, :2].expm1().round())
+    assert counts[0, 0] == 0
+    assert counts[1, 0] >= 1
+    # an hour later it is the oldest that still counts, a microsecond on it is gone
+    same = int((popularity.times[popularity.sale_ptr[sale] :] == first).sum())
+    assert counts[2, 1] - counts[3, 1] >= min(same, 1)
+
+
+def test_soon_outcomes_bring_windows_of_minutes() -> None:
+    assert timely(TwoTower(), 72 * HOUR).popularity_hours == (24.0,)
+    assert timely(TwoTower(), HOUR).popularity_hours == (0.25, 1.0, 3.0, 24.0)
+    asked = TwoTower(popularity_hours=(2.0, 1.0))
+    assert timely(asked, 3 * HOUR).popularity_hours == (0.25, 1.0, 2.0, 3.0)
+
+
+def test_towers_start_as_the_popularity_of_the_shortest_window(endless: Shop) -> None:
+    spec = SMALL.model_copy(update={"popularity_hours": (24.0, 6.0)})
+    training = endless.blocks.towers
+    group = int(training.group[-1])
+    at = int(training.group_at[group])
+    shelf = training.shelf(group).astype(np.int64)
+    vectors = Vectors(endless.net(spec), endless.resident)
+    bias = vectors.sales(shelf, at)[:, -1] / vectors.net.tau.detach()
+    counts = endless.resident.popularity.counts(
+        shelf.astype(np.int32), np.full(len(shelf), at), 6 * HOUR
+    )
+    above = torch.from_numpy(np.log1p(counts))
+    # logits differ from log(1 + count) by one constant
+    torch.testing.assert_close(bias - bias[0], above - above[0], rtol=1e-3, atol=1e-3)
+    assert counts.max() > counts.min()
