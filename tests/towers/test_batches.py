@@ -121,6 +121,23 @@ def loss_and_gradient(net: TwoTowerNet, batch: Batch, shop: Shop) -> tuple[float
     ])
 
 
+def test_two_threads_add_up_gradients_in_one_order(shop: Shop) -> None:
+    # wide enough that both threads have work: repeated rows are where an order could change
+    spec = TwoTower(dim=64, loss=POOL)
+    group = shop.blocks.towers.group
+    step = [Chunk(int(g), np.tile(np.flatnonzero(group == g), 4)) for g in np.unique(group)]
+    net, before = shaken(shop.net(spec)), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        batch = assembler(shop, spec)(step, KEY)
+        first, *others = [loss_and_gradient(net, batch, shop) for _ in range(8)]
+    finally:
+        torch.set_num_threads(before)
+    for total, gradient in others:
+        assert total == first[0]
+        assert torch.equal(gradient, first[1])
+
+
 @pytest.mark.parametrize("encoder", ENCODERS, ids=named)
 @pytest.mark.parametrize("loss", [AutoLoss(), POOL])
 def test_losses_and_gradients_of_two_processes_sum_to_those_of_one(
