@@ -14,6 +14,8 @@ HOUR = 3_600_000_000
 """Microseconds in an hour."""
 DAY = 24 * HOUR
 """Microseconds in 24 hours. A local day may be longer or shorter: see data.instants."""
+QUICK = 3 * HOUR
+"""Outcomes that come within this time are foretold by what happened in the last minutes."""
 
 FLAG_MACHINE = 1
 """Bit of `Events.flags`: a machine made the event (a mail proxy, a crawler)."""

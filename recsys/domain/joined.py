@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler, ValidationError, ValidatorFunctionWrapHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec, kind_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,3 +129,14 @@ def silent(made: object) -> str:
 def package_of(entry: metadata.EntryPoint) -> str:
     """Return the name and version of the package that has an entry point."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"
+
+
+def first_broken(laws: Sequence[Callable[[T], None]], one: T) -> str:
+    """Return the first law that what a package adds breaks and what was found, or an empty text."""
+    for law in laws:
+        try:
+            law(one)
+        except Exception as found:  # ruff: ignore[blind-except]  # someone else's code may raise anything
+            said = "" if isinstance(found, AssertionError) else f"{type(found).__name__}: "
+            return f"{law.__name__}: {said}{found}".partition("\n")[0]
+    return ""

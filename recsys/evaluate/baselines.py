@@ -11,23 +11,14 @@ import numpy as np
 from recsys.data.popularity import Popularity
 from recsys.data.spectrum import Engaged
 from recsys.domain.dataset import Dataset
-from recsys.domain.events import DAY, HOUR
+from recsys.domain.events import DAY, HOUR, QUICK
 from recsys.domain.requests import Requests
 from recsys.evaluate.content import content
 from recsys.evaluate.counts import BrandAffinity, ClickRate, Newest, OwnCounts, Popular, Random
 from recsys.evaluate.neighbours import Common, ContentKnn, Together
 from recsys.evaluate.scorer import Baseline, Scorer
 from recsys.evaluate.smooth import Smooth
-from recsys.evaluate.spec import Evaluate
-
-QUICK_US = 3 * HOUR
-"""Shops whose outcomes come within this time get popularity of the last hours as well."""
-RECENT = {
-    "popular_15m": HOUR // 4,
-    "popular_1h": HOUR,
-    "popular_3h": 3 * HOUR,
-    "popular_24h": 24 * HOUR,
-}
+from recsys.evaluate.spec import RECENT, Evaluate
 
 
 def baselines(
@@ -43,8 +34,8 @@ def baselines(
     if dataset.exposures.height:
         recipes["click_rate"] = lambda: ClickRate.of(dataset)
     names: list[str] = [name for name in recipes if name in {*spec.baselines, "random", "popular"}]
-    if "popular" in names and 1 < towers.outcome_us <= QUICK_US:
-        recent = {name: _recent(dataset, window) for name, window in RECENT.items()}
+    if "popular" in names and 1 < towers.outcome_us <= QUICK:
+        recent = {name: _recent(dataset, int(hours * HOUR)) for name, hours in RECENT.items()}
         recipes |= recent
         names += list(recent)
     return {name: timed(recipes[name]) for name in names}

@@ -14,7 +14,17 @@ from recsys.domain.source import Cadence, Source
 from recsys.domain.spec import CountOrNone, Positive
 
 
-class Gowalla(Source):
+class Given(Source):
+    """What the published splits share: a day each for validation and test, seen items left out."""
+
+    cadence: Cadence = "engagement"
+    outcome_hours: Positive = 24.0
+    value_days: CountOrNone = 0
+    calibration_days: CountOrNone = 0
+    exclude_seen: bool = True
+
+
+class Gowalla(Given):
     """Gowalla check-ins, the fixed LightGCN/NGCF split: 29,858 members, 40,981 places, ids only.
 
     Files: train.txt.gz, test.txt.gz; a line is `user item item ...`. Research use only.
@@ -39,14 +49,9 @@ class Gowalla(Source):
     """Share of the train pairs that are kept for validation."""
     seed: Annotated[int, Field(ge=0)] = 1
     """Another seed deals another order."""
-    cadence: Cadence = "engagement"
-    outcome_hours: Positive = 24.0
-    value_days: CountOrNone = 0
-    calibration_days: CountOrNone = 0
-    exclude_seen: bool = True
 
 
-class Movielens1M(Source):
+class Movielens1M(Given):
     """MovieLens-1M in SASRec's order: 6,040 members, 3,416 films, 999,611 ratings, last item out.
 
     Files: ml-1m_sasrec.txt.gz (`user item` a line, in each user's order), movies.dat, users.dat,
@@ -65,14 +70,9 @@ class Movielens1M(Source):
     kind: Literal["ml_1m"] = "ml_1m"
     root: str = "data/ml-1m"
     """Folder of the five files."""
-    cadence: Cadence = "engagement"
-    outcome_hours: Positive = 24.0
-    value_days: CountOrNone = 0
-    calibration_days: CountOrNone = 0
-    exclude_seen: bool = True
 
 
-class Beauty(Source):
+class Beauty(Given):
     """Amazon Beauty as S3-Rec prepared it: 22,363 members, 12,101 products, last item out.
 
     Files: Beauty.txt.gz (`user item item ...` a line, in order), Beauty_item2attributes.json.gz;
@@ -90,14 +90,9 @@ class Beauty(Source):
     kind: Literal["beauty"] = "beauty"
     root: str = "data/amazon-beauty"
     """Folder of the two files."""
-    cadence: Cadence = "engagement"
-    outcome_hours: Positive = 24.0
-    value_days: CountOrNone = 0
-    calibration_days: CountOrNone = 0
-    exclude_seen: bool = True
 
 
-class CiteULike(Source):
+class CiteULike(Given):
     """CiteULike-a, the cold-start split of ALDI and GAR: 5,551 members, 16,980 articles.
 
     Files: warm_emb.csv.gz (train), warm_val, warm_test, cold_item_val, cold_item_test (.csv.gz),
@@ -124,11 +119,6 @@ class CiteULike(Source):
     """Another seed deals another order."""
     only_both: bool = False
     """Test only members with cold and warm test pairs."""
-    cadence: Cadence = "engagement"
-    outcome_hours: Positive = 24.0
-    value_days: CountOrNone = 0
-    calibration_days: CountOrNone = 0
-    exclude_seen: bool = True
 
 
 class Ebnerd(Source):

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.domain.arrays import F32, I64, NONE
-from recsys.domain.joined import silent
+from recsys.domain.joined import first_broken, silent
 from recsys.rerank.diversity import Reranker, ShelfView
 from recsys.rerank.policy import Offer, Picks, SlatePolicy
 from recsys.rerank.utility import Parts, parts
@@ -145,13 +145,7 @@ LAWS: tuple[Law, ...] = (
 
 def broken(reranker: Reranker) -> str:
     """Return the first law that a re-ranker breaks and what was found, or an empty text."""
-    for law in LAWS:
-        try:
-            law(reranker)
-        except Exception as found:  # ruff: ignore[blind-except]  # someone else's code may raise anything
-            said = "" if isinstance(found, AssertionError) else f"{type(found).__name__}: "
-            return f"{law.__name__}: {said}{found}".partition("\n")[0]
-    return ""
+    return first_broken(LAWS, reranker)
 
 
 def _must(holds: bool, wanted: str) -> None:  # ruff: ignore[boolean-type-hint-positional-argument]  # reads as a sentence

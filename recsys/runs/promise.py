@@ -6,14 +6,12 @@ import re
 from collections.abc import Collection
 from difflib import get_close_matches
 
-from recsys.evaluate.spec import Evaluate
+from recsys.domain.events import HOUR, QUICK
+from recsys.evaluate.spec import RECENT, Evaluate
 
 GATE = re.compile(r"\s*(?:(\w+):)?(?:[\w-]+/)?(\w+)\s*>\s*([\w.+-]+)\s*")
 OURS = ("taste", "slates")
 ORACLES = ("visible_oracle", "oracle")
-LAST_HOURS = ("popular_15m", "popular_1h", "popular_3h", "popular_24h")
-QUICK_HOURS = 3.0
-"""Shops whose outcomes come within this time get popularity of the last hours as well."""
 WHOLE = ("mrr", "auc", "mean_percentile_rank")
 """Figures of whole rankings; all others are of lists of a length."""
 STEMS = (
@@ -34,7 +32,7 @@ def fault(evaluate: Evaluate, *, slots: int, known_truth: bool, outcome_hours: f
     scorer, metric, rival = parts[1] or "taste", parts[2], parts[3]
     names = {*OURS, "random", "popular", *evaluate.baselines}
     names |= set(ORACLES) if known_truth else set()
-    names |= set(LAST_HOURS) if outcome_hours <= QUICK_HOURS else set()
+    names |= set(RECENT) if outcome_hours * HOUR <= QUICK else set()
     lengths = {slots} if scorer == "slates" else {slots, *evaluate.ks}
     return (
         unknown("scorer", scorer, names)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded
-from recsys.domain.events import HOUR
+from recsys.domain.events import QUICK
 from recsys.domain.requests import Requests
 from recsys.domain.stop import StopFlag
 from recsys.towers.spec import Auto, Trainer, TwoTower
@@ -41,14 +41,12 @@ class EpochRow:
     """What looks like a collapse; empty as a rule."""
 
 
-QUICK_US = 3 * HOUR
-"""Outcomes that come within this time are foretold by what happened in the last minutes."""
 _QUICK_HOURS = (0.25, 1.0, 3.0)
 
 
 def timely(towers: TwoTower, outcome_us: int) -> TwoTower:
     """Return the settings with windows of popularity that suit how soon outcomes come."""
-    if outcome_us > QUICK_US:
+    if outcome_us > QUICK:
         return towers
     hours = tuple(sorted({*_QUICK_HOURS, *towers.popularity_hours}))
     return towers.model_copy(update={"popularity_hours": hours})

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from recsys.domain.arrays import F64, I64
-from recsys.domain.joined import silent
+from recsys.domain.joined import first_broken, silent
 from recsys.domain.requests import Requests
 from recsys.towers.choice import Choice
 from recsys.towers.columns import Layout
@@ -103,13 +103,7 @@ LAWS: tuple[Law, ...] = (
 
 def broken(loss: Choice) -> str:
     """Return the first law that a loss breaks and what was found, or an empty text."""
-    for law in LAWS:
-        try:
-            law(loss)
-        except Exception as found:  # ruff: ignore[blind-except]  # someone else's code may raise anything
-            said = "" if isinstance(found, AssertionError) else f"{type(found).__name__}: "
-            return f"{law.__name__}: {said}{found}".partition("\n")[0]
-    return ""
+    return first_broken(LAWS, loss)
 
 
 def _must(*, holds: bool, wanted: str) -> None:
