@@ -21,7 +21,7 @@ serve: $(READY)  ## serve the newest bundle
 	@$(BIN)/python serve_index.py
 
 quick: $(READY)  ## the loop of every day
-	@$(BIN)/python -m pytest -q -m "not slow and not data"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not data"
 
 test: $(READY)  ## everything CI runs
 	@$(BIN)/python -m pytest -q
