@@ -8,7 +8,7 @@ import polars as pl
 
 from recsys.domain.schema import Bag, Schema
 from recsys.domain.tables import Tables
-from recsys.public.dated import ZONE, dealt, midnight, noon
+from recsys.public.dated import ZONE, dealt, early, midnight
 from recsys.public.files import lists, origin, present
 from recsys.public.published import CiteULike
 
@@ -43,7 +43,7 @@ def tables(spec: CiteULike) -> Tables:
         .with_columns(*_open(pairs, spec.deals))
         .cast({"sale": pl.String}),
         events=events.select(
-            pl.col("member", "sale").cast(pl.String), at=noon(pl.col("day")), kind=pl.lit("view")
+            pl.col("member", "sale").cast(pl.String), at=early(pl.col("day")), kind=pl.lit("view")
         ),
         watermark=midnight(spec.deals + 2),
         task="endless",

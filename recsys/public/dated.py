@@ -13,8 +13,6 @@ from recsys.domain.ties import uniform
 ZONE = "UTC"
 DAY_0 = datetime(2020, 1, 1, tzinfo=UTC)
 """Days are counted from here; the date means nothing."""
-BEFORE_LAST_TWO = -2
-"""Before this day lie the events of a sequence that are neither of validation nor of the test."""
 
 
 def midnight(day: int) -> datetime:
@@ -22,9 +20,12 @@ def midnight(day: int) -> datetime:
     return DAY_0 + timedelta(days=day)
 
 
-def noon(day: pl.Expr) -> pl.Expr:
-    """Return the noon of a day as Datetime("us", "UTC")."""
-    return pl.lit(DAY_0).dt.cast_time_unit("us") + pl.duration(days=day, hours=12)
+def early(day: pl.Expr) -> pl.Expr:
+    """Return the first minute of a day as Datetime("us", "UTC").
+
+    Judged decisions are made at midnight: a past is then as old in the test as in training.
+    """
+    return pl.lit(DAY_0).dt.cast_time_unit("us") + pl.duration(days=day, minutes=1)
 
 
 def dealt(member: I64, sale: I64, days: int, *, seed: int) -> I64:
@@ -35,11 +36,7 @@ def dealt(member: I64, sale: I64, days: int, *, seed: int) -> I64:
 def one_out(events: pl.DataFrame) -> pl.DataFrame:
     """Date the events of each `member`, given in order, by the column `at`.
 
-    The last stands at the noon of day -1 (the test), the one before at that of day -2
-    (validation), the others an hour apart before that day.
+    They stand a day apart: the last on day -1 (the test), the one before on day -2 (validation).
     """
     to_come = pl.int_range(pl.len()).reverse().over("member")
-    train = pl.lit(midnight(BEFORE_LAST_TWO)).dt.cast_time_unit("us")
-    hours_before = train + pl.duration(minutes=90 - 60 * to_come)
-    last_two = noon(-1 - to_come)
-    return events.with_columns(at=pl.when(to_come < 2).then(last_two).otherwise(hours_before))
+    return events.with_columns(at=early(-1 - to_come))

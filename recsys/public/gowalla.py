@@ -11,7 +11,7 @@ from recsys.domain.arrays import I64
 from recsys.domain.schema import Schema
 from recsys.domain.tables import Tables
 from recsys.domain.ties import uniform
-from recsys.public.dated import ZONE, dealt, midnight, noon
+from recsys.public.dated import ZONE, dealt, early, midnight
 from recsys.public.files import lists, origin, present
 from recsys.public.published import Gowalla
 
@@ -43,7 +43,7 @@ def tables(spec: Gowalla) -> Tables:
             opens_at=pl.lit(midnight(-2)).dt.cast_time_unit("us"),
         ),
         events=events.select(
-            pl.col("member", "sale").cast(pl.String), at=noon(pl.col("day")), kind=pl.lit("view")
+            pl.col("member", "sale").cast(pl.String), at=early(pl.col("day")), kind=pl.lit("view")
         ),
         watermark=midnight(spec.deals + 2),
         task="endless",

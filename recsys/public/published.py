@@ -59,8 +59,8 @@ class Movielens1M(Given):
     same ratings has other last items for a quarter of the users: its figures stand elsewhere.
     Columns: every rating is one view of a film. Genres, title and decade; age group, gender and
     occupation.
-    Times: the order alone is known, so the loader makes them: the last film of a member stands in
-    the day of the test, the one before in that of validation, the others an hour apart before.
+    Times: the order alone is known, so the loader makes them, a day apart: the last film of a
+    member stands in the day of the test, the one before in that of validation.
     Protocol: leave one out: rank all 3,416 films but those the member rated before, one test film
     for each of 6,040 members; hit@10 (= recall@10) and nDCG@10. The films before the last two
     train, one request each. Half of the members of validation fit the value model and half
@@ -79,8 +79,8 @@ class Beauty(Given):
     research use only. SASRec's own repository has another Beauty.
     Columns: every review is one view of a product; `attributes` are the numbers of its category
     levels and brand, whose names are not given.
-    Times: the order alone is known, so the loader makes them: the last product of a member stands
-    in the day of the test, the one before in that of validation, the others an hour apart before.
+    Times: the order alone is known, so the loader makes them, a day apart: the last product of a
+    member stands in the day of the test, the one before in that of validation.
     Protocol: leave one out: rank all 12,101 products but those the member reviewed before, one
     test product for each of 22,363 members; hit@10 (= recall@10) and nDCG@10. The products before
     the last two train, one request each. Half of the members of validation fit the value model

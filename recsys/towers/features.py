@@ -69,9 +69,12 @@ class SaleInput(nn.Module):
         self.spec = spec
         self.content = BagInput(fields=fields, dense=dense, dim=spec.dim)
         self.own: nn.Parameter | None = None
+        # a share of a content that is not there would be nothing
+        blank = spec.id == "auto" and not fields + dense
+        self.bounded = spec.id in {"auto", "bounded"} and not blank
         if spec.id != "off":
             start = torch.zeros(sales, spec.dim)
-            if spec.id == "free":
+            if not self.bounded:
                 start.normal_(std=0.1 / spec.dim**0.5)
             self.own = nn.Parameter(start)
         self.register_buffer("known", torch.zeros(sales))
@@ -88,7 +91,7 @@ class SaleInput(nn.Module):
         if self.own is None:
             return z, z
         own = embedding(rows, self.own)
-        if self.spec.id == "bounded":
+        if self.bounded:
             own = clip_length(own, self.spec.delta * z.detach().norm(dim=1, keepdim=True))
         return z, z + own * self._counts(rows, noise)[:, None]
 

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 
 from recsys.domain.artefact import DISK
-from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError
+from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError, SettingError
 from recsys.towers import checkpoint, processes
 from recsys.towers.batches import Assembler, Sampler, Share
 from recsys.towers.clerk import Clerk
@@ -50,7 +50,8 @@ def fit(job: TowerJob) -> Path:
 
     Raises:
         DataRefusedError: there is nothing to learn from or nothing to choose the epoch by.
-        SettingError: fp16 on a CPU; a checkpoint to resume that has other settings or data.
+        SettingError: fp16 on a CPU; own vectors bounded by content that is not there; a checkpoint
+            to resume that has other settings or data.
         DeviceError: the device asked for is not there.
         NoRoomError: the disk does not hold two checkpoints.
         InterruptedRunError: a signal asked to stop; the state is saved.
@@ -92,6 +93,13 @@ def _check(job: TowerJob) -> None:
         raise DataRefusedError(
             f"no shelf of {job.dataset.name} holds two sales: there is nothing to choose between",
             "look at opens_at and closes_at of the sales",
+        )
+    content = (*job.encoded.sales.fields, *job.encoded.sales.dense_names)
+    if job.towers.id in {"bounded", "off"} and not content:
+        raise SettingError(
+            f"towers.id={job.towers.id} learns sales by their content",
+            f"and the sales of {job.dataset.name} have no content",
+            "use towers.id=auto, or name columns of the sales in the schema",
         )
 
 

@@ -20,7 +20,7 @@ TOP = 10
 _CELLS = 8_000_000
 """Scores compared at once."""
 _CLEARLY = 1.01
-_COMPARED = 500_000_000
+_COMPARED = 200_000_000
 """Pairs of a target and a sale on its shelf by which a factor is tried."""
 _LOW_RANK, _HIGH_LIKENESS = 1.3, 0.95
 """Thresholds of the collapse detectors: beyond any healthy run seen so far."""
@@ -116,27 +116,9 @@ def hits(ranks: I64, ptr: I64) -> Hits:
     )
 
 
-def validate(vectors: Vectors, requests: Requests, *, seed: int, louder: float = 1.0) -> Score:
-    """Score a validation part; no request and no sale is sampled.
-
-    The sales' bias counts `louder` times.
-    """
-    whole, young, units = [], [], []
-    for group in np.unique(requests.group).tolist():
-        shelf = requests.shelf(group).astype(np.int64)
-        v = vectors.sales(shelf, int(requests.group_at[group]))
-        v[:, vectors.unit_dims] *= louder
-        everything = _Ranked(shelf, np.ones(len(shelf), dtype=np.bool_), seed)
-        is_young = vectors.resident.opens_at[shelf] > requests.group_at[group] - DAY
-        for span in _spans(requests.rows(group), len(shelf)):
-            u = vectors.requests(requests, span)
-            units.append(u[:, : vectors.unit_dims])
-            scores = unseen(u @ v.T, requests, span, resident=vectors.resident)
-            whole.append(everything.hits(scores, requests, span))
-            young.append(_Ranked(shelf, is_young, seed).hits(scores, requests, span))
-    ndcg, recall = _means(whole)
-    effective, likeness = collapse(torch.cat(units))
-    return Score(ndcg, recall, _means(young)[0], effective, likeness)
+def validate(vectors: Vectors, requests: Requests, *, seed: int) -> Score:
+    """Score a validation part; no request and no sale is sampled."""
+    return each_louder(vectors, requests, (1.0,), seed=seed)[1.0]
 
 
 def balance(
@@ -151,11 +133,44 @@ def balance(
     """
     width = (requests.shelf_end - requests.shelf_start)[requests.group]
     cost = int((np.diff(requests.target_ptr) * width).sum())
-    some = requests.take(np.arange(0, len(requests), max(1, cost // _COMPARED)))
-    tried = {f: validate(vectors, some, seed=seed, louder=f).headline(task) for f in factors}
+    every = max(1, cost // _COMPARED)
+    some = requests.take(np.arange(0, len(requests), every))
+    found = each_louder(vectors, some, factors, seed=seed)
+    tried = {factor: score.headline(task) for factor, score in found.items()}
     best = max(tried, key=lambda factor: tried[factor])
     chosen = best if tried[best] > _CLEARLY * tried[factors[0]] else factors[0]
-    return chosen, validate(vectors, requests, seed=seed, louder=chosen)
+    if every == 1:
+        return chosen, found[chosen]
+    return chosen, each_louder(vectors, requests, (chosen,), seed=seed)[chosen]
+
+
+def each_louder(
+    vectors: Vectors, requests: Requests, factors: tuple[float, ...], *, seed: int
+) -> dict[float, Score]:
+    """Score a validation part with each factor on the sales' bias; vectors are made once."""
+    whole: dict[float, list[Hits]] = {factor: [] for factor in factors}
+    young: dict[float, list[Hits]] = {factor: [] for factor in factors}
+    units, last = [], vectors.unit_dims
+    for group in np.unique(requests.group).tolist():
+        shelf = requests.shelf(group).astype(np.int64)
+        v = vectors.sales(shelf, int(requests.group_at[group]))
+        everything = _Ranked(shelf, np.ones(len(shelf), dtype=np.bool_), seed)
+        opened = vectors.resident.opens_at[shelf] > requests.group_at[group] - DAY
+        fresh = _Ranked(shelf, opened, seed)
+        for span in _spans(requests.rows(group), len(shelf)):
+            u = vectors.requests(requests, span)
+            units.append(u[:, :last])
+            plain = unseen(u @ v.T, requests, span, resident=vectors.resident)
+            for factor in factors:
+                # a member's last coordinate is 1, so the bias adds to each score as it is
+                scores = plain if factor == 1 else plain + (factor - 1) * v[:, last]
+                whole[factor].append(everything.hits(scores, requests, span))
+                young[factor].append(fresh.hits(scores, requests, span))
+    effective, likeness = collapse(torch.cat(units))
+    return {
+        factor: Score(*_means(whole[factor]), _means(young[factor])[0], effective, likeness)
+        for factor in factors
+    }
 
 
 def unseen(scores: Tensor, requests: Requests, span: slice, *, resident: Resident) -> Tensor:

@@ -126,8 +126,9 @@ class TwoTower(Spec):
     """What is made of a member's past."""
     table_bits: Annotated[int, Field(ge=4, le=26)] = 18
     """Rows of the shared table of categories, as a power of two."""
-    id: Literal["bounded", "free", "off"] = "bounded"
-    """Own vector of each sale: at most `delta` of its content, unbounded, or none."""
+    id: Literal["auto", "bounded", "free", "off"] = "auto"
+    """Own vector of each sale: at most `delta` of its content, unbounded, or none; `auto` =
+    bounded where sales have content, else unbounded."""
     delta: NonNegative = 0.5
     """Longest own vector, as a share of the length of the content vector."""
     n_min: CountOrNone = 5

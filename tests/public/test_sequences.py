@@ -15,6 +15,7 @@ import pytest
 from recsys.data.contract import check
 from recsys.data.requests import Blocks, blocks
 from recsys.domain.dataset import Dataset
+from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
 from recsys.public import Beauty, Movielens1M, beauty, movielens_1m
 from recsys.public.dated import one_out
@@ -80,12 +81,19 @@ def test_the_last_is_tested_the_one_before_validates_the_others_train(
 
 
 def test_a_sequence_keeps_its_order_and_ends_in_two_days() -> None:
-    events = pl.DataFrame({"member": ["a"] * 5 + ["b"], "sale": list("vwxyzq")})
+    events = pl.DataFrame({"member": ["a"] * 4 + ["b"], "sale": list("vwxyq")})
     at = one_out(events)["at"].to_list()
-    days = [datetime(2019, 12, day, hour, minute, tzinfo=UTC) for day, hour, minute in (
-        (29, 21, 30), (29, 22, 30), (29, 23, 30), (30, 12, 0), (31, 12, 0), (31, 12, 0),
-    )]  # fmt: skip
-    assert at == days
+    assert at == [datetime(2019, 12, day, 0, 1, tzinfo=UTC) for day in (28, 29, 30, 31, 31)]
+
+
+def test_a_past_is_as_old_in_the_test_as_in_training(films: Movielens1M) -> None:
+    dataset, made = made_of(films)
+    for block in (made.towers, made.validation, made.test):
+        known = block.history_end > dataset.history.member_ptr[block.member]
+        ages = block.at[known] - dataset.history.at[block.history_end[known] - 1]
+        assert known.any()
+        assert (ages >= DAY - 60_000_000).all()
+        assert (ages <= DAY).all()
 
 
 def test_films_keep_title_genres_and_the_last_year(films: Movielens1M) -> None:

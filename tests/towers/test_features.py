@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -129,9 +130,27 @@ def test_an_own_vector_starts_at_zero_beside_content_and_as_noise_without() -> N
     start = SaleInput(TwoTower(dim=DIM), fields=1, dense=0, sales=5).own
     assert start is not None
     assert torch.all(start == 0)
-    free = SaleInput(TwoTower(dim=DIM, id="free"), fields=1, dense=0, sales=5).own
-    assert free is not None
-    assert torch.all(free.norm(dim=1) > 0)
+    for spec, fields in ((TwoTower(dim=DIM, id="free"), 1), (TwoTower(dim=DIM), 0)):
+        free = SaleInput(spec, fields=fields, dense=0, sales=5).own
+        assert free is not None
+        assert torch.all(free.norm(dim=1) > 0)
+
+
+def test_sales_without_any_content_are_told_apart_by_their_own_vectors() -> None:
+    net = SaleInput(TwoTower(dim=DIM), fields=0, dense=0, sales=5)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    bare = Bag(
+        start=torch.zeros(6, dtype=torch.int64),
+        row=nothing,
+        weight=nothing.float(),
+        field=nothing,
+        missing=nothing,
+        dense=torch.zeros(5, 0),
+        ptr=np.zeros(6, dtype=np.int64),
+    )
+    z, x = net(torch.randn(8, DIM), bare, torch.arange(5), cells=0, noise=Noise(1))
+    assert torch.all(z == 0)
+    assert len(x.unique(dim=0)) == 5
 
 
 def test_an_own_vector_counts_at_export_only_where_known_but_always_in_training() -> None:

@@ -93,6 +93,12 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_made(
     alone = replace(asked.train, shelf_end=asked.train.shelf_start + 1)
     with pytest.raises(DataRefusedError, match="nothing to choose between"):
         fit(replace(asked, train=alone))
+    nameless = replace(asked.encoded.sales, fields=(), dense_names=())
+    unknown = replace(asked, encoded=replace(asked.encoded, sales=nameless))
+    for identity in ("bounded", "off"):
+        spec = asked.towers.model_copy(update={"id": identity})
+        with pytest.raises(SettingError, match=r"(?s)towers.id=.*no content.*towers.id=auto"):
+            fit(replace(unknown, towers=spec))
     assert not (tmp_path / "run").exists()
 
 

@@ -20,6 +20,7 @@ from recsys.towers.monitor import (
     Score,
     balance,
     collapse,
+    each_louder,
     hits,
     target_ranks,
     top_ranks,
@@ -145,10 +146,21 @@ def test_what_members_knew_is_hidden_from_validation_as_from_the_judge(shop: Sho
 
 def test_a_louder_bias_is_that_of_a_net_that_has_one(shop: Shop) -> None:
     net, requests = shaken(shop.net(SMALL)), shop.blocks.validation
-    louder = validate(Vectors(net, shop.resident), requests, seed=1, louder=4.0)
-    assert louder != validate(Vectors(net, shop.resident), requests, seed=1)
+    found = each_louder(Vectors(net, shop.resident), requests, (1.0, 4.0), seed=1)
+    assert found[1.0] == validate(Vectors(net, shop.resident), requests, seed=1)
+    assert found[1.0] != found[4.0]
     net.sale_tower.loudness.fill_(4.0)
-    assert validate(Vectors(net, shop.resident), requests, seed=1) == louder
+    assert validate(Vectors(net, shop.resident), requests, seed=1) == found[4.0]
+
+
+def test_on_a_part_of_the_requests_the_louder_bias_is_judged_on_all(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, requests = Vectors(shaken(shop.net(SMALL)), shop.resident), shop.blocks.validation
+    whole = each_louder(vectors, requests, (1.0, 4.0), seed=1)
+    monkeypatch.setattr(monitor, "_COMPARED", 100)
+    factor, score = balance(vectors, requests, (1.0, 4.0), seed=1, task="shelf")
+    assert score == whole[factor]
 
 
 @pytest.mark.parametrize(
@@ -165,11 +177,11 @@ def test_a_louder_bias_is_that_of_a_net_that_has_one(shop: Shop) -> None:
 def test_the_bias_speaks_as_loudly_as_ranks_clearly_better(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, known: dict[float, float], chosen: float
 ) -> None:
-    def pretend(*_given: object, seed: int, louder: float) -> Score:
+    def pretend(*_given: object, seed: int) -> dict[float, Score]:
         assert seed == 1
-        return Score(known[louder], 0.0, math.nan, 9.0, 0.1)
+        return {factor: Score(value, 0.0, math.nan, 9.0, 0.1) for factor, value in known.items()}
 
-    monkeypatch.setattr(monitor, "validate", pretend)
+    monkeypatch.setattr(monitor, "each_louder", pretend)
     vectors = Vectors(shop.net(SMALL), shop.resident)
     factor, score = balance(vectors, shop.blocks.validation, tuple(known), seed=1, task="shelf")
     assert factor == pytest.approx(chosen)
