@@ -145,10 +145,12 @@ class _Asked:
     request: Tensor
 
     def added(self, module: nn.Module, noise: Noise | None) -> Tensor:
+        """Return what a module adds to each of them, [B, D]."""
         added: Tensor = module(self.x, self.window, self.keep, request=self.request, noise=noise)
         return added
 
     def rows(self, rows: Tensor) -> _Asked:
+        """Return some of the requests, in another order maybe."""
         window = Window(**{f.name: getattr(self.window, f.name)[rows] for f in fields(Window)})
         return _Asked(self.x[rows], window, self.keep[rows], self.request[rows])
 
