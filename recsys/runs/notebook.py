@@ -20,13 +20,13 @@ import yaml
 from recsys.data.contract import check
 from recsys.data.spec import EventTable, TablesSource
 from recsys.domain.errors import SettingError
+from recsys.domain.packed import Packing
 from recsys.domain.report import Report
 from recsys.domain.spec import Spec
 from recsys.domain.stop import StopFlag
 from recsys.domain.tables import Tables
 from recsys.evaluate import report as page
 from recsys.evaluate.material import EpochRow
-from recsys.runs.export import frame_of
 from recsys.runs.folder import RunFolder
 from recsys.runs.journey import embark
 from recsys.runs.judge import compare, judge, test_slates
@@ -152,9 +152,10 @@ def embed(model: Fitted, *, at: datetime | None = None) -> dict[str, pl.DataFram
     instant = dataset.watermark if at is None else microseconds(at)
     everyone = np.arange(dataset.num_members, dtype=np.int64)
     sales = np.arange(dataset.num_sales, dtype=np.int64)
+    frame = Packing("fp32", embedder.unit_dims).frame
     return {
-        "members": frame_of(embedder.embeddings_members(everyone, instant)),
-        "sales": frame_of(embedder.embeddings_sales(sales, instant)),
+        "members": frame(embedder.embeddings_members(everyone, instant)),
+        "sales": frame(embedder.embeddings_sales(sales, instant)),
     }
 
 

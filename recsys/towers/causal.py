@@ -12,7 +12,7 @@ from recsys.domain.events import Kind
 from recsys.towers.features import residual_mlp
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Window
-from recsys.towers.spec import Causal, TwoTower
+from recsys.towers.spec import Causal
 
 _WHATS = 5 * len(Kind)
 """Pairs of event kind and channel."""
@@ -109,18 +109,16 @@ class Layer(nn.Module):
 class CausalHistory(nn.Module):
     """Pre-norm blocks over the past, read out at its newest event (SASRec, ICDM 2018)."""
 
-    def __init__(self, spec: TwoTower, encoder: Causal) -> None:
+    def __init__(self, encoder: Causal, *, dim: int, history: int) -> None:
         """Start with an output of zero, so that the pooled heads stand alone."""
         super().__init__()
         self.dropout = encoder.dropout
-        small = 0.1 / spec.dim**0.5
-        self.gap = nn.Parameter(torch.randn(encoder.gap_buckets, spec.dim) * small)
-        self.what = nn.Parameter(torch.randn(_WHATS, spec.dim) * small)
-        self.place = nn.Parameter(torch.randn(spec.history, spec.dim) * small)
-        self.layers = nn.ModuleList(
-            Layer(spec.dim, heads=encoder.heads) for _ in range(encoder.blocks)
-        )
-        self.out = nn.Linear(spec.dim, spec.dim, bias=False)
+        small = 0.1 / dim**0.5
+        self.gap = nn.Parameter(torch.randn(encoder.gap_buckets, dim) * small)
+        self.what = nn.Parameter(torch.randn(_WHATS, dim) * small)
+        self.place = nn.Parameter(torch.randn(history, dim) * small)
+        self.layers = nn.ModuleList(Layer(dim, heads=encoder.heads) for _ in range(encoder.blocks))
+        self.out = nn.Linear(dim, dim, bias=False)
         nn.init.zeros_(self.out.weight)
 
     def forward(

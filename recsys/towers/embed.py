@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from recsys.data.asof import history_end
@@ -106,15 +107,24 @@ def load(folder: Path) -> Trained:
     Raises:
         MissingArtefactError: there is none.
         BrokenArtefactError: a file of it is damaged; the message names it.
+        ArtefactError: it needs a package that is not installed here.
     """
     state, fingerprint = checkpoint.load(folder)
     said: dict[str, Any] = state["meta"]
+    try:
+        spec = TwoTower.model_validate(said["spec"])
+    except ValidationError as refused:
+        first = refused.errors()[0]
+        raise ArtefactError(
+            f"the towers of {folder} cannot be built here: {first['msg']}",
+            "were they trained with a package that is not installed? recsys doctor lists what is",
+        ) from None
     beside = state.get("spectral")
     return Trained(
         weights=state["averaged"],
         used=state["used"].numpy(),
         sale_keys=state["sale_keys"].numpy(),
-        spec=TwoTower.model_validate(said["spec"]),
+        spec=spec,
         sizes=Sizes(**state["sizes"]),
         seed=said["seed"],
         encoders=said["encoders"],

@@ -16,17 +16,18 @@ import torch
 
 from recsys.domain.artefact import DISK
 from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError, SettingError
-from recsys.towers import checkpoint, processes
+from recsys.towers import checkpoint, encoder_laws, processes
 from recsys.towers.batches import Assembler, Sampler, Share
 from recsys.towers.clerk import Clerk
 from recsys.towers.device import Device, resolve
+from recsys.towers.encoder import Encoding
 from recsys.towers.job import EpochRow, TowerJob
 from recsys.towers.lightning import Feed, Place, Training
 from recsys.towers.losses import Planner
 from recsys.towers.losses import resolve as resolve_loss
 from recsys.towers.resident import Resident
 from recsys.towers.softmax import Kernel
-from recsys.towers.spec import TwoTower
+from recsys.towers.spec import Causal, Pooled, TwoTower
 from recsys.towers.standard import standardise
 from recsys.towers.state import restore
 from recsys.towers.two_tower import Sizes, TwoTowerNet
@@ -50,8 +51,9 @@ def fit(job: TowerJob) -> Path:
 
     Raises:
         DataRefusedError: there is nothing to learn from or nothing to choose the epoch by.
-        SettingError: fp16 on a CPU; own vectors bounded by content that is not there; a checkpoint
-            to resume that has other settings or data.
+        SettingError: fp16 on a CPU; own vectors bounded by content that is not there; a loss or
+            an encoder of an installed package that breaks a public law; a checkpoint to resume
+            that has other settings or data.
         DeviceError: the device asked for is not there.
         NoRoomError: the disk does not hold two checkpoints.
         InterruptedRunError: a signal asked to stop; the state is saved.
@@ -100,6 +102,14 @@ def _check(job: TowerJob) -> None:
             f"towers.id={job.towers.id} learns sales by their content",
             f"and the sales of {job.dataset.name} have no content",
             "use towers.id=auto, or name columns of the sales in the schema",
+        )
+    encoder: Pooled | Causal | Encoding = job.towers.encoder
+    # ours are under the same laws in our tests
+    fault = "" if isinstance(encoder, Pooled | Causal) else encoder_laws.broken(encoder)
+    if fault:
+        raise SettingError(
+            f"{encoder.kind!r} breaks a law of recsys.towers.encoder_laws: {fault}",
+            "mend or update its package, or choose another towers.encoder.kind",
         )
 
 

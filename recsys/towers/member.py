@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, normalize, softplus
 
 from recsys.domain.events import Kind
-from recsys.towers.causal import CausalHistory
+from recsys.towers.encoder import reader
 from recsys.towers.features import BagInput, residual_mlp
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag, Window
-from recsys.towers.spec import Causal, TwoTower
+from recsys.towers.spec import TwoTower
 
 _WHATS = 5 * len(Kind)
 """Pairs of event kind and channel."""
@@ -129,9 +129,7 @@ class MemberTower(nn.Module):
         self.register_buffer("number_mean", torch.zeros(NUMBERS))
         self.register_buffer("number_scale", torch.ones(NUMBERS))
         # last, so that all else starts from the numbers it starts from without
-        self.attention: CausalHistory | None = None
-        if isinstance(spec.encoder, Causal):
-            self.attention = CausalHistory(spec, spec.encoder)
+        self.reader = reader(spec)
 
     def forward(
         self,
@@ -146,8 +144,8 @@ class MemberTower(nn.Module):
         """Return u [B, D]; `x` of the events [B, L, D], `log_price` [S], noise only in training."""
         keep, blank, fields = self._dropout(bag, asked, noise)
         h = self.history(x, asked.window, keep)
-        if self.attention is not None:
-            h = h + self.attention(x, asked.window, keep, request=asked.request, noise=noise)
+        if self.reader is not None:
+            h = h + self.reader(x, asked.window, keep, request=asked.request, noise=noise)
         q = self.fields(table, bag, asked.member, cells=asked.cells, keep=fields)
         q = q + self._lately(asked.window, log_price, blank)
         y = h + q + self.mlp(torch.cat((h, q), dim=1))

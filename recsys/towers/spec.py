@@ -109,7 +109,12 @@ class Causal(Spec):
     """Steps of log time between event and request, from a minute to eight years."""
 
 
-Encoder = Annotated[Pooled | Causal, Field(discriminator="kind")]
+Encoder = Annotated[
+    Pooled | Causal,
+    Field(discriminator="kind"),
+    Joined("recsys.encoders", ("module",)),
+]
+"""What is made of a past, chosen by `kind`; installed packages may join (docs/extending.md)."""
 
 
 class TwoTower(Spec):

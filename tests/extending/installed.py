@@ -32,6 +32,7 @@ def install_example(site: Path) -> None:
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     code = (EXAMPLE / "noon_example.py").read_text()
     install(site, project["name"], project["entry-points"], code)
+    (site / "noon_gru.py").write_text((EXAMPLE / "noon_gru.py").read_text())
 
 
 def on_path(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import yaml
 
-from recsys.domain.artefact import open_artefact, read_manifest
+from recsys.domain.artefact import read_manifest
 from recsys.runs.spec import Train
 from tests.runs.conftest import Trained
 from tests.runs.starting import only, recsys, verb
@@ -164,23 +163,6 @@ def test_what_is_not_there_is_named(
     assert (said.returncode, said.stdout) == (code, "")
     assert text in said.stderr
     assert "Traceback" not in said.stderr
-
-
-def test_exported_vectors_are_those_of_the_bundle(copied: Trained) -> None:
-    said = verb(copied.folder, "export", "rows_per_file=400")
-    assert said.returncode == 0, said.stderr
-    folder = only(copied.folder, "exports/*_export")
-    manifest = open_artefact(folder, "export")
-    assert manifest.parents["bundle"] == copied.bundle.name
-    for what, ids in (("members", "members/ids"), ("sales", "sales/info")):
-        frame = pl.read_parquet(folder / what / "*.parquet")
-        vectors = np.load(copied.bundle / what / "vectors.npy")
-        assert frame["vector"].dtype == pl.Array(pl.Float32, vectors.shape[1])
-        assert np.array_equal(frame["vector"].to_numpy(), vectors)
-        column = "member" if what == "members" else "sale"
-        kept = pl.read_parquet(copied.bundle / f"{ids}.parquet")[column]
-        assert frame["id"].to_list() == kept.to_list()
-    assert len(list((folder / "members").glob("*.parquet"))) == 4
 
 
 def test_refresh_makes_the_same_bundle_of_the_same_data_without_training(copied: Trained) -> None:

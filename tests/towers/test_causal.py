@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
+from recsys.towers import encoder_laws
 from recsys.towers.batches import past_of
 from recsys.towers.causal import CausalHistory, Hiding, Layer
 from recsys.towers.noise import Noise
@@ -31,7 +32,7 @@ def attention(spec: TwoTower) -> CausalHistory:
     """Make an encoder none of whose weights is zero or small by luck."""
     assert isinstance(spec.encoder, Causal)
     torch.manual_seed(0)
-    net = CausalHistory(spec, spec.encoder)
+    net = CausalHistory(spec.encoder, dim=DIM, history=LONGEST)
     with torch.no_grad():
         for weight in net.parameters():
             weight.add_(torch.randn(weight.shape) * 0.3)
@@ -212,6 +213,12 @@ def test_dropout_hides_as_many_coordinates_as_asked_and_keeps_the_mean() -> None
     assert not torch.equal(hide(torch.ones(2000, 3, 16), 1), hidden)
 
 
+@pytest.mark.parametrize("law", encoder_laws.LAWS, ids=lambda law: law.__name__)
+def test_it_keeps_the_public_laws_of_encoders(law: encoder_laws.Law) -> None:
+    law(Causal())
+    law(Causal(blocks=1, heads=4, gap_buckets=2))
+
+
 def both(shop: Shop) -> tuple[TwoTowerNet, TwoTowerNet]:
     causal = SMALL.model_copy(update={"encoder": Causal(blocks=3, dropout=0.3)})
     return shop.net(SMALL), shop.net(causal)
@@ -232,7 +239,7 @@ def test_untrained_it_is_the_pooled_encoder_to_the_bit(shop: Shop) -> None:
 def test_it_adds_weights_and_moves_none_of_the_others(shop: Shop) -> None:
     pooled, causal = (net.state_dict() for net in both(shop))
     new = causal.keys() - pooled.keys()
-    assert all(name.startswith("member_tower.attention.") for name in new)
+    assert all(name.startswith("member_tower.reader.") for name in new)
     assert all(torch.equal(causal[name], value) for name, value in pooled.items())
 
 
@@ -244,7 +251,7 @@ def test_every_layer_learns_once_the_output_has_moved(shop: Shop) -> None:
     x = Vectors(net, shop.resident).x[asked.window.sale]
     u = net.member_vectors(shop.resident, asked, x, noise=Noise.of(1))
     u[:, :3].sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    assert net.member_tower.attention is not None
-    for name, weight in net.member_tower.attention.named_parameters():
+    assert net.member_tower.reader is not None
+    for name, weight in net.member_tower.reader.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().sum() > 0, name

@@ -1,17 +1,19 @@
-"""A re-ranker and a loss of one's own, for recsys."""
+"""A re-ranker, a loss and an encoder of one's own, for recsys."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from recsys.domain.arrays import F32, I64
 from recsys.domain.spec import Count, NonNegative, Spec
 from recsys.rerank.diversity import ShelfView
 
-if TYPE_CHECKING:  # torch is loaded where a loss is used, not where settings are read
-    from torch import Tensor
+if TYPE_CHECKING:  # torch is loaded where towers are built, not where settings are read
+    from torch import Tensor, nn
 
     from recsys.towers.columns import Layout
     from recsys.towers.noise import Noise
@@ -63,3 +65,21 @@ class Stride(Spec):
         """Return log(draws / length) of each column, float32 [C]: all places are as likely."""
         length = layout.length[layout.slot]
         return (length.clamp(max=self.draws) / length).log()
+
+
+class Recurrent(Spec):
+    """The pooled means, plus what a recurrent cell makes of the newest events."""
+
+    kind: Literal["recurrent"] = "recurrent"
+    newest: Count = 8
+    """Events that the cell reads, oldest first, of those that the tower looks back on."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Chance that training hides a coordinate of what the cell knows at the end."""
+
+    def module(self, *, dim: int, history: int) -> nn.Module:
+        """Return the module for vectors of width `dim`."""
+        newest = min(self.newest, history)
+        made: nn.Module = import_module("noon_gru").Gru(
+            dim=dim, newest=newest, dropout=self.dropout
+        )
+        return made
