@@ -17,6 +17,7 @@ from recsys.runs.guard import code_of
 from recsys.runs.spec import Train
 from recsys.runs.tell import device_text
 from recsys.towers.device import Device, resolve
+from recsys.towers.loggers import installed
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ def embark(spec: Train) -> Generator[Journey, None, None]:
 
     Raises:
         DeviceError: the device asked for is not on this machine; no folder is made.
+        SettingError: nor is one made where the logger asked for is not installed.
     """
     started = perf_counter()
+    installed(spec.trainer)
     device = resolve(spec.trainer)
     folder, resumed = folder_for(spec)
     console = Console(folder.path / "log.txt", quiet=spec.quiet)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded
@@ -76,6 +77,8 @@ class TowerJob:
     on_epoch: Callable[[EpochRow], None] = _silent
     tell: Callable[[str], None] = _silent
     """Hears which damaged checkpoints were stepped over, and what spectral coordinates gave."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the whole run by their dotted paths, for a logger to keep."""
     data_fingerprint: str = ""
     """Of the dataset; a checkpoint of other data is not gone on with."""
 
