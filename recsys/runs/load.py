@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -215,14 +217,27 @@ def compose(verb: str, spec: type[S], words: Sequence[str]) -> S:
         return accept(hydra.compose(verb, overrides), spec)
 
 
-def launch(verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[S], None]) -> None:
-    """Start a task the way Hydra does, sweeps, --cfg and completion included.
+@dataclass(frozen=True)
+class Asked(Generic[S]):
+    """One of the runs that a command line asks for."""
 
-    Ends the process with the task's exit code unless it is 0.
+    spec: S
+    words: tuple[str, ...]
+    """The settings that Hydra was given for it."""
+
+
+def launch(
+    verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[Sequence[Asked[S]]], None]
+) -> None:
+    """Start a task with all runs asked for, several if it is a sweep; --cfg and completion too.
+
+    Each is checked before the first is started. Ends the process where one is refused.
     """
+    asked: list[Asked[S]] = []
 
-    def start(config: DictConfig) -> None:
-        code = guarded(lambda: task(accept(config, spec)))
+    def keep(config: DictConfig) -> None:
+        given = tuple(HydraConfig.get().overrides.task)
+        code = guarded(lambda: asked.append(Asked(accept(config, spec), given)))
         if code:
             sys.exit(code)
 
@@ -232,7 +247,9 @@ def launch(verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[S]
             # Hydra notes in multirun.yaml what is swept over; the runs' own config.yaml say it too
             overrides = ordered([*overrides, f"hydra.sweep.dir='{aside}'"])
         sys.argv[1:] = overrides
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=verb)(start)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=verb)(keep)()
+    if asked:
+        task(asked)
 
 
 def accept(config: DictConfig, spec: type[S]) -> S:

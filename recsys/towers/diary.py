@@ -17,7 +17,7 @@ from torch import Tensor
 from recsys.towers.job import EpochRow, TowerJob
 
 NOTED_EVERY = 100
-"""Steps between two losses that are told."""
+"""Steps between two losses that are told; that of the first step is too."""
 LOSS = "step/loss"
 EXPERIMENT = "recsys"
 """What MLflow files the runs under."""
@@ -33,7 +33,7 @@ class Diary:
 
     def note(self, step: int, loss: Tensor) -> None:
         """Remember the loss of a step where it was computed, if it is one to be told."""
-        if self.logger is not None and step % NOTED_EVERY == 0:
+        if self.logger is not None and (step % NOTED_EVERY == 0 or step == 1):
             self.noted.append((step, loss))
 
     def settle(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -104,7 +103,7 @@ def _run(job: TowerJob, device: Device) -> None:
     with ExitStack() as stack:
         stack.enter_context(_threads(device.threads))
         stack.enter_context(_quiet())
-        if threading.current_thread() is threading.main_thread() and not _listens(job):
+        if not _listens(job):
             stack.enter_context(job.stop.listening())
         training = prepare(job, device)
         if training.finished:
@@ -205,8 +204,8 @@ def _threads(number: int) -> Generator[None]:
 @contextmanager
 def _quiet() -> Generator[None]:
     """Keep the device lines, tips and advice of Lightning and its loggers to themselves (UX 10)."""
-    ours = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
-    names = (*ours, "alembic", "mlflow")
+    lightning = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    names = (*lightning, "alembic", "mlflow")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

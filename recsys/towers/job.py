@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,12 @@ class EpochRow:
     """Steps so far without a finite gradient."""
     warning: str = ""
     """What looks like a collapse; empty as a rule."""
+
+    def headline(self, task: str) -> tuple[str, float]:
+        """Return name and value of the figure that chooses the epoch, as Score.headline does."""
+        if task == "shelf" and not math.isnan(self.day0_ndcg_at_10):
+            return "val/day0_ndcg_at_10", self.day0_ndcg_at_10
+        return "val/ndcg_at_10", self.ndcg_at_10
 
 
 _QUICK_HOURS = (0.25, 1.0, 3.0)

@@ -207,7 +207,7 @@ class Machine(Spec):
     deterministic: bool = False
     """Same bits on a GPU too, at some cost. A CPU gives the same bits always."""
     logger: Literal["none", "csv", "tensorboard", "mlflow"] = "none"
-    """What is told of each epoch and of the loss every 100 steps, beside the run's metrics.csv."""
+    """What hears each epoch and the loss of every 100th step, beside the run's metrics.csv."""
     tracking: Annotated[str, Field(pattern=r"^(sqlite:///.+|https?://.+)$")] | None = None
     """Where `logger=mlflow` keeps runs: sqlite:///PATH, or the address of a server of yours;
     null = mlflow.db in the run's folder."""

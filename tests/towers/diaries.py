@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +50,11 @@ def session_of(folder: Path) -> dict[str, str]:
     plugin = import_module("tensorboard.plugins.hparams.plugin_data_pb2")
     about = events_in(folder).SummaryMetadata("_hparams_/session_start_info")
     page = plugin.HParamsPluginData.FromString(about.plugin_data.content)
-    kinds = {"string_value": str, "number_value": "{:g}".format, "bool_value": str}
+    kinds: dict[str, Callable[[Any], str]] = {
+        "string_value": str,
+        "number_value": "{:g}".format,
+        "bool_value": str,
+    }
     return {
         name: kinds[kind](getattr(value, kind))
         for name, value in page.session_start_info.hparams.items()

@@ -92,7 +92,7 @@ def test_a_logger_holds_every_epoch_and_the_loss_of_every_so_many_steps(
     fit(replace(asking(shop, tmp_path / "run", logger, store), on_epoch=rows.append))
     told: dict[str, Any] = dict(points(tmp_path / "run", logger))
     assert told[diary.LOSS] == [
-        (at, pytest.approx(losses[at - 1], rel=1e-6)) for at in range(3, len(losses) + 1, 3)
+        (at, pytest.approx(losses[at - 1], rel=1e-6)) for at in (1, *range(3, len(losses) + 1, 3))
     ]
     ends = [len(losses) // 2, len(losses)]
     for name in diary.figures(rows[0]).keys() - {"val/day0_ndcg_at_10"}:
