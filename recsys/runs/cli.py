@@ -6,16 +6,13 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec
 from recsys.runs import spec as specs
+from recsys.runs.asked import Asked
 from recsys.runs.console import say
 from recsys.runs.guard import guarded
-
-if TYPE_CHECKING:
-    from recsys.runs.load import Asked
 
 VERBS: dict[str, tuple[type[Spec], str, str]] = {
     "train": (specs.Train, "recsys.runs.train:train", "data to judged towers, bundle and report"),

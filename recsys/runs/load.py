@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import hydra
 import yaml
@@ -25,6 +24,7 @@ import recsys
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec, kind_of
 from recsys.runs.added import body, with_added
+from recsys.runs.asked import Asked
 from recsys.runs.command import (
     HELP_FLAGS,
     HYDRA_KEYS,
@@ -215,15 +215,6 @@ def compose(verb: str, spec: type[S], words: Sequence[str]) -> S:
     overrides = arguments(verb, spec, words)
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return accept(hydra.compose(verb, overrides), spec)
-
-
-@dataclass(frozen=True)
-class Asked(Generic[S]):
-    """One of the runs that a command line asks for."""
-
-    spec: S
-    words: tuple[str, ...]
-    """The settings that Hydra was given for it."""
 
 
 def launch(

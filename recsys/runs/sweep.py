@@ -13,10 +13,10 @@ from typing import Any
 from recsys.domain.artefact import point
 from recsys.domain.errors import MissingArtefactError
 from recsys.domain.spec import Spec
+from recsys.runs.asked import Asked
 from recsys.runs.console import Console
 from recsys.runs.folder import RunFolder, command_line, finished
 from recsys.runs.guard import guarded
-from recsys.runs.load import Asked
 from recsys.runs.spec import Train
 
 STOPPED = {130, 143}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from recsys.domain.errors import GateError, InterruptedRunError
+from recsys.runs.asked import Asked
 from recsys.runs.folder import RunFolder, start
-from recsys.runs.load import Asked
 from recsys.runs.spec import Doctor, Train
 from recsys.runs.sweep import Outcome, best_of, short, sweep
 from recsys.towers.spec import TwoTower
