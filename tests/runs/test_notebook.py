@@ -227,3 +227,17 @@ def test_figures_are_rows() -> None:
         ("popular", "all", "mrr", 0.5, 0.4, 0.6, 7),
     ]
     assert notebook.slates([]).columns[:3] == ["member", "fallback", "slot"]
+
+
+def test_a_second_interrupt_ends_the_call_and_not_the_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    shop = recsys.prepare(tiny_tables(members=60, days=20), outcome_hours=48.0)
+    for _ in range(2):
+        interrupted_in(monkeypatch, Training, "training_step", number=signal.SIGTERM)
+    # Lightning makes an exit of the interrupt, which a notebook shows and outlives
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        recsys.fit(shop, epochs=2, dim=8, quiet=True)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from recsys.domain import artefact
 from recsys.domain.errors import GateError, InterruptedRunError
 from recsys.runs.asked import Asked
 from recsys.runs.folder import RunFolder, start
@@ -37,6 +38,19 @@ def asked(*, resume: str | None = None) -> list[Asked[Any]]:
     ]
 
 
+def published(dim: int) -> str:
+    """Publish something, make it CURRENT as a run does, and return its name."""
+
+    def write(draft: Path) -> None:
+        (draft / "dim.txt").write_text(str(dim))
+
+    root = Path("bundles")
+    root.mkdir(exist_ok=True)
+    made = artefact.publish(root, "bundle", write)
+    artefact.point(root, made.name)
+    return made.name
+
+
 def played(ends: dict[int, Exception | None]) -> Callable[..., None]:
     """Return what makes a run's folder and ends as it is told to, by dimension."""
 
@@ -45,7 +59,7 @@ def played(ends: dict[int, Exception | None]) -> Callable[..., None]:
         folder = start(spec, root=Path("runs"), name="x", now=NOON + timedelta(seconds=dim))
         on_start(folder)
         value = {"metric": "val/ndcg_at_10", "value": FIGURES[dim], "epoch": 2}
-        folder.record(validation=value)
+        folder.record(validation=value, bundle=published(dim))
         if error := ends.get(dim):
             raise error
         folder.record(status="done")
@@ -103,6 +117,11 @@ def test_a_sweep_that_goes_on_takes_finished_runs_as_they_are(
     assert sweep(asked(resume="auto"), task) == 0
     assert begun == [16]
     assert capsys.readouterr().out.count("  done\n") == 3
+
+
+def test_the_best_stays_current_whatever_runs_after_it(home: Path) -> None:
+    sweep(asked(), played({}))
+    assert (artefact.current(Path("bundles")) / "dim.txt").read_text() == "16"
 
 
 def test_each_run_remembers_what_the_sweep_changed(home: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 
 from recsys.domain.errors import SettingError
-from recsys.towers import clerk, diary, loggers
+from recsys.towers import clerk, diary, loggers, processes
+from recsys.towers.batches import Share
 from recsys.towers.diary import Diary
 from recsys.towers.fit import EpochRow, TowerJob, fit
 from recsys.towers.lightning import Training
@@ -199,6 +200,14 @@ def test_a_run_that_mlflow_hears_of_reaches_for_no_network(tmp_path: Path, logge
     assert settings(run, logger)["run"] == run.name
     assert settings(run, logger)["data.size"] == "small"
     assert {path.name for path in tmp_path.iterdir()} == {"offline", "runs", "bundles"}
+
+
+def test_another_process_than_the_first_opens_no_logger(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "share", lambda: Share(rank=1, world=2))
+    fit(asking(shop, tmp_path / "run", "csv"))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoints"}
 
 
 @pytest.mark.slow
