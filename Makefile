@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := recsys tests benchmarks docs train.py serve_index.py
 
-.PHONY: demo quick test check format serve bench clean
+.PHONY: demo quick test check format serve bench trackers clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recsys needs Python 3.11 or newer: make PYTHON=python3.12 demo")'
@@ -37,6 +37,9 @@ check: $(READY)  ## style, types, floors, dependencies, spelling
 format: $(READY)
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
+
+trackers: $(READY)  ## tensorboard and mlflow, for trainer.logger: 44 MB, 200 MB installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[tensorboard,mlflow]"
 
 bench: $(READY)  ## the promises of speed, one table each
 	@for module in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$module .py) --quick || exit 1; done

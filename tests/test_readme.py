@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from recsys.domain.spec import Spec
+from recsys.runs.asked import Asked
 from recsys.runs.cli import VERBS
 from recsys.runs.command import check_words
-from recsys.runs.load import compose, vocabulary
+from recsys.runs.load import compose, launch, vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -57,15 +59,21 @@ def is_ours(words: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("words", commands("verb"))
-def test_a_command_of_the_docs_composes(words: list[str]) -> None:
+def test_a_command_of_the_docs_composes(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     verb, rest = (words[1], words[2:]) if words[0] == "recsys" else (SCRIPTS[words[1]], words[2:])
     if verb == "VERB":
         return
     spec = VERBS[verb][0]
-    typed = [word for word in rest if word not in {"--help", "-m", "..."}]
+    typed = [word for word in rest if word not in {"--help", "..."}]
     if f"data={YOURS}" in typed:
         known = vocabulary(verb, spec)
         check_words([word.replace(YOURS, "tables") for word in typed], known)
+        return
+    if "-m" in typed:
+        asked: list[Asked[Spec]] = []
+        monkeypatch.setattr("sys.argv", [f"{verb}.py"])
+        launch(verb, spec, typed, task=asked.extend)
+        assert len(asked) > 1
         return
     assert isinstance(compose(verb, spec, typed), spec)
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class StopFlag:
-    """Remembers the first stop signal; a second Ctrl-C ends the process at once."""
+    """Remembers the first stop signal; a second one ends the process at once.
 
-    def __init__(self) -> None:
-        """Start lowered."""
+    Or, in a notebook whose other results should stay, it ends the call with KeyboardInterrupt.
+    """
+
+    def __init__(self, *, kills: bool = True) -> None:
+        """Start lowered; `kills` says whether a second signal ends the process."""
         self.signal: int | None = None
+        self.second: Any = signal.SIG_DFL if kills else signal.default_int_handler
 
     @property
     def raised(self) -> bool:
@@ -28,15 +34,21 @@ class StopFlag:
         return 0 if self.signal is None else EXIT_CODES[signal.Signals(self.signal)]
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Remember a signal; hand a second one back to Python's default."""
+        """Remember a signal; do not wait for anything at a second one."""
         if self.raised:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, self.second)
             signal.raise_signal(number)
         self.signal = number
 
     @contextmanager
     def listening(self) -> Generator[StopFlag]:
-        """Own SIGINT and SIGTERM inside the block, and put the earlier handlers back after it."""
+        """Own SIGINT and SIGTERM inside the block, and put the earlier handlers back after it.
+
+        Python hears signals in the main thread alone: in another one this changes nothing.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         before = {number: signal.signal(number, self.handle) for number in EXIT_CODES}
         try:
             yield self

@@ -10,6 +10,7 @@ from importlib import import_module
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec
 from recsys.runs import spec as specs
+from recsys.runs.asked import Asked
 from recsys.runs.console import say
 from recsys.runs.guard import guarded
 
@@ -49,10 +50,22 @@ def start(words: list[str]) -> None:
 
     # one query at a time: a second OpenMP thread makes it slower, not faster (PERF 2)
     threads_before_import(1 if verb in {"serve", "recommend"} else None)
-    launch(verb, spec, words[1:], task=partial(run_task, home))
+    launch(verb, spec, words[1:], task=partial(run_all, home))
 
 
-def run_task(home: str, accepted: Spec) -> None:
+def run_all(home: str, asked: Sequence[Asked[Spec]]) -> None:
+    """Run what was asked for; ends the process where it is a sweep of which a run failed."""
+    if len(asked) == 1:
+        run_task(home, asked[0].spec)
+        return
+    from recsys.runs.sweep import sweep
+
+    code = sweep(asked, partial(run_task, home))
+    if code:
+        sys.exit(code)
+
+
+def run_task(home: str, accepted: Spec, **more: object) -> None:
     """Import a run's function, once its config is accepted, and call it."""
     module, _, function = home.partition(":")
-    getattr(import_module(module), function)(accepted)
+    getattr(import_module(module), function)(accepted, **more)

@@ -67,6 +67,12 @@ def of_epoch(row: EpochRow) -> JSON:
     }
 
 
+def of_validation(best: EpochRow, task: str) -> JSON:
+    """Return the figure that chose the best epoch, and which one that is."""
+    metric, value = best.headline(task)
+    return {"metric": metric, "value": value, "epoch": best.epoch}
+
+
 def of_results(report: Report, learned: Learned) -> JSON:
     """Return the table of the test: scorer -> metric -> value, low, high (95 % by member)."""
     test = learned.task.blocks.test

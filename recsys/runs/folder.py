@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,7 +22,7 @@ from recsys.domain.spec import Spec
 
 JSON = dict[str, Any]
 LIBRARIES = ("torch", "pytorch-lightning", "faiss-cpu", "polars", "numpy", "hydra-core", "pydantic")
-NOT_COMPARED = {"resume", "quiet", "dry_run", "name"}
+NOT_COMPARED = {"resume", "quiet", "dry_run", "name", "trainer.logger", "trainer.tracking"}
 """Settings that may differ between a run and the one that goes on with it."""
 
 
@@ -110,12 +111,21 @@ def published(root: Path) -> list[RunFolder]:
 
 def unfinished(spec: Spec, root: Path) -> RunFolder | None:
     """Return the newest run that did not finish and had an equal Spec, or None."""
+    return next((run for run in alike(spec, root) if run.facts()["status"] != "done"), None)
+
+
+def finished(spec: Spec, root: Path) -> RunFolder | None:
+    """Return the newest run that finished and had an equal Spec, or None."""
+    return next((run for run in alike(spec, root) if run.facts()["status"] == "done"), None)
+
+
+def alike(spec: Spec, root: Path) -> Iterator[RunFolder]:
+    """Yield the runs that had an equal Spec, the newest first."""
+    wanted = comparable(spec.model_dump(mode="json"))
     for path in sorted(root.glob("*/run.json"), reverse=True):
         folder = RunFolder(path.parent)
-        same = comparable(folder.config()) == comparable(spec.model_dump(mode="json"))
-        if not path.parent.is_symlink() and folder.facts()["status"] != "done" and same:
-            return folder
-    return None
+        if not path.parent.is_symlink() and comparable(folder.config()) == wanted:
+            yield folder
 
 
 def same_settings(folder: RunFolder, spec: Spec) -> None:
@@ -131,9 +141,13 @@ def same_settings(folder: RunFolder, spec: Spec) -> None:
         raise SettingError(f"{folder.shown} was made with other settings", *lines)
 
 
-def comparable(plain: JSON) -> JSON:
+def comparable(plain: JSON, prefix: str = "") -> JSON:
     """Leave out the settings that do not change what is learned."""
-    return {key: value for key, value in plain.items() if key not in NOT_COMPARED}
+    return {
+        key: comparable(value, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in plain.items()
+        if f"{prefix}{key}" not in NOT_COMPARED
+    }
 
 
 def flat(plain: Any, prefix: str = "") -> JSON:

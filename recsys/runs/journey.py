@@ -17,6 +17,7 @@ from recsys.runs.guard import code_of
 from recsys.runs.spec import Train
 from recsys.runs.tell import device_text
 from recsys.towers.device import Device, resolve
+from recsys.towers.loggers import installed
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,19 @@ class Journey:
 
 
 @contextmanager
-def embark(spec: Train) -> Generator[Journey, None, None]:
+def embark(
+    spec: Train, *, again: str = "python train.py resume={folder}"
+) -> Generator[Journey, None, None]:
     """Open the run's folder, new or resumed, and write into run.json however the block ends.
+
+    `again` is what goes on with the run where a signal stopped it.
 
     Raises:
         DeviceError: the device asked for is not on this machine; no folder is made.
+        SettingError: nor is one made where the logger asked for is not installed.
     """
     started = perf_counter()
+    installed(spec.trainer)
     device = resolve(spec.trainer)
     folder, resumed = folder_for(spec)
     console = Console(folder.path / "log.txt", quiet=spec.quiet)
@@ -73,7 +80,7 @@ def embark(spec: Train) -> Generator[Journey, None, None]:
         ended(folder, "interrupted", code=stopped.signal_code, since=started)
         raise InterruptedRunError(
             str(stopped),
-            f"go on: python train.py resume={folder.shown}",
+            f"go on: {again.format(folder=folder.shown)}",
             signal_code=stopped.signal_code,
         ) from stopped
     except RecsysError as refused:

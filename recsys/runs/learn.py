@@ -17,6 +17,7 @@ from recsys.domain.encoded import Encoded
 from recsys.domain.stop import StopFlag
 from recsys.rerank.fit import fit_ranker
 from recsys.rerank.ranker import Ranker
+from recsys.runs.folder import flat
 from recsys.runs.prepare import Prepared
 from recsys.runs.spec import Train
 from recsys.towers import embed
@@ -120,6 +121,7 @@ def learn(
             stop=stop,
             on_epoch=on_epoch,
             tell=tell,
+            settings=flat(spec.model_dump(mode="json")),
             data_fingerprint=task.dataset.fingerprint,
         )
     )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +24,7 @@ import recsys
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import Spec, kind_of
 from recsys.runs.added import body, with_added
+from recsys.runs.asked import Asked
 from recsys.runs.command import (
     HELP_FLAGS,
     HYDRA_KEYS,
@@ -215,14 +217,18 @@ def compose(verb: str, spec: type[S], words: Sequence[str]) -> S:
         return accept(hydra.compose(verb, overrides), spec)
 
 
-def launch(verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[S], None]) -> None:
-    """Start a task the way Hydra does, sweeps, --cfg and completion included.
+def launch(
+    verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[Sequence[Asked[S]]], None]
+) -> None:
+    """Start a task with all runs asked for, several if it is a sweep; --cfg and completion too.
 
-    Ends the process with the task's exit code unless it is 0.
+    Each is checked before the first is started. Ends the process where one is refused.
     """
+    asked: list[Asked[S]] = []
 
-    def start(config: DictConfig) -> None:
-        code = guarded(lambda: task(accept(config, spec)))
+    def keep(config: DictConfig) -> None:
+        given = tuple(HydraConfig.get().overrides.task)
+        code = guarded(lambda: asked.append(Asked(accept(config, spec), given)))
         if code:
             sys.exit(code)
 
@@ -232,7 +238,9 @@ def launch(verb: str, spec: type[S], words: Sequence[str], *, task: Callable[[S]
             # Hydra notes in multirun.yaml what is swept over; the runs' own config.yaml say it too
             overrides = ordered([*overrides, f"hydra.sweep.dir='{aside}'"])
         sys.argv[1:] = overrides
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=verb)(start)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=verb)(keep)()
+    if asked:
+        task(asked)
 
 
 def accept(config: DictConfig, spec: type[S]) -> S:

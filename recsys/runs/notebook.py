@@ -36,13 +36,15 @@ from recsys.runs.prepare import Prepared
 from recsys.runs.prepare import prepare as prepare_source
 from recsys.runs.publish import publish
 from recsys.runs.spec import Check, Train
-from recsys.runs.train import learned_from
+from recsys.runs.train import learned_from, unless_stopped
 from recsys.serve.answers import Answer
 from recsys.serve.bundle import open_bundle
 from recsys.serve.recommender import Recommender
 
 IN_MEMORY = "(frames in memory)"
 """Stands where a source has a path."""
+AGAIN = 'the same fit(...) with resume="auto"'
+"""How a run that a signal stopped is gone on with."""
 PLACE: dict[str, pl.DataType | type[pl.DataType]] = {
     "slot": pl.Int64,
     "sale": pl.String,
@@ -129,7 +131,8 @@ def fit(shop: Prepared, **settings: object) -> Fitted:
 
     Raises:
         SettingError: no such setting, or the data are too short.
-        InterruptedRunError: a signal asked to stop; fit(shop, resume="auto") goes on.
+        InterruptedRunError: Ctrl-C, the notebook's stop button or SIGTERM asked to stop; what was
+            learned is saved, and the same call with resume="auto" goes on.
     """
     run_wide = {name: value for name, value in settings.items() if name in Train.model_fields}
     towers = {name: value for name, value in settings.items() if name not in run_wide}
@@ -137,8 +140,9 @@ def fit(shop: Prepared, **settings: object) -> Fitted:
     if towers:
         plain["towers"] = {"kind": "two_tower", **towers}
     spec = from_plain(plain, Train)
-    with embark(spec) as run:
-        learned, curve = learned_from(shop, spec, run, stop=StopFlag())
+    with StopFlag(kills=False).listening() as stop, embark(spec, again=AGAIN) as run:
+        learned, curve = learned_from(shop, spec, run, stop=stop)
+        unless_stopped(stop)
     return Fitted(spec, run.folder, learned, tuple(curve.rows))
 
 

@@ -14,6 +14,7 @@ from recsys.runs.prepare import raw
 from recsys.runs.spec import Train
 from recsys.runs.tell import device_text
 from recsys.towers.device import resolve
+from recsys.towers.loggers import installed
 from recsys.world.spec import FlashSales
 
 GIB = 1024**3
@@ -34,9 +35,11 @@ def plan(spec: Train) -> None:
     Raises:
         MissingArtefactError: `resume` names no run.
         DeviceError: the device asked for is not on this machine.
-        DataRefusedError, SettingError: the data are not there or cannot be read.
+        DataRefusedError, SettingError: the data are not there or cannot be read; the logger asked
+            for is not installed.
         NoRoomError: the disk does not hold what would be made.
     """
+    installed(spec.trainer)
     console = Console()
     console.line(f"recsys {version()}   dry run: nothing is written")
     if spec.resume not in {None, "auto"}:

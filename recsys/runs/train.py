@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from recsys.domain.stop import StopFlag
 from recsys.evaluate import report as page
 from recsys.evaluate.gate import met
 from recsys.runs import facts, tell
-from recsys.runs.folder import comparable, find
+from recsys.runs.folder import RunFolder, comparable, find
 from recsys.runs.journey import Journey, embark
 from recsys.runs.judge import judge
 from recsys.runs.learn import Learned, learn, pose
@@ -27,8 +28,10 @@ from recsys.runs.spec import Train
 from recsys.towers.job import EpochRow
 
 
-def train(spec: Train) -> None:
+def train(spec: Train, *, on_start: Callable[[RunFolder], object] | None = None) -> None:
     """Run the whole journey of one Spec and leave a judged bundle and its report.
+
+    `on_start` hears of the run's folder as soon as it is there.
 
     Raises:
         DeviceError: the device asked for is not on this machine; nothing is made.
@@ -41,6 +44,8 @@ def train(spec: Train) -> None:
         plan(spec)
         return
     with StopFlag().listening() as stop, embark(spec) as run:
+        if on_start is not None:
+            on_start(run.folder)
         prepared = prepare(spec.data, folder=run.path)
         learned, curve = learned_from(prepared, spec, run, stop=stop)
         pause = partial(unless_stopped, stop)
@@ -73,7 +78,10 @@ def settled(spec: Train) -> Train:
     if comparable(plain) != comparable(Train().model_dump(mode="json")):
         return spec
     then = find(str(spec.resume), Path(spec.runs_dir)).config()
-    return from_plain(plain | comparable(then), Train)
+    kept = plain | comparable(then)
+    machine = (plain if spec.trainer.logger != "none" else then)["trainer"]
+    logger = {name: machine[name] for name in ("logger", "tracking") if name in machine}
+    return from_plain(kept | {"trainer": kept["trainer"] | logger}, Train)
 
 
 def learned_from(
@@ -92,6 +100,8 @@ def learned_from(
         curve(row)
         before = run.folder.facts().get("epochs", {})
         run.folder.record(epochs={**before, str(row.epoch): facts.of_epoch(row)})
+        if row.best:
+            run.folder.record(validation=facts.of_validation(row, task.dataset.task))
 
     learned = learn(task, spec, run.path, stop=stop, on_epoch=on_epoch, tell=run.note)
     run.folder.record(checkpoint=learned.checkpoint.name, encoders=task.encoders.name)

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 
 from recsys.domain.errors import RecsysError
 from recsys.towers import checkpoint, state
+from recsys.towers.diary import Diary
 from recsys.towers.job import EpochRow, TowerJob
 from recsys.towers.lightning import Training
 from recsys.towers.monitor import Score, balance, warning
@@ -26,9 +27,9 @@ _SETTLE_EVERY = 50
 class Clerk(pl.Callback):
     """Keeps checkpoints (newest two and best), polls the stop flag, judges each epoch."""
 
-    def __init__(self, job: TowerJob) -> None:
+    def __init__(self, job: TowerJob, diary: Diary) -> None:
         """Remember the signal handlers that stand: Lightning puts its own over them."""
-        self.job = job
+        self.job, self.diary = job, diary
         self.handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         self.since = time.perf_counter()
         self.cut = False
@@ -51,6 +52,7 @@ class Clerk(pl.Callback):
         """Settle every 50 steps; save now and then, and at once when asked to stop."""
         del args, kwargs
         training = _training(pl_module)
+        self.diary.note(training.place.total, training.losses[-1])
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return  # the end of the epoch saves what is settled then
         stop = trainer.strategy.reduce_boolean_decision(self.job.stop.raised, all=False)
@@ -82,6 +84,7 @@ class Clerk(pl.Callback):
             place.stale += 1
         spent = place.seconds + time.perf_counter() - self.since
         row = self._row(training, score, best=best, seconds=(trained, spent))
+        self.diary.epoch(row, place.total)
         place.epoch, place.step, place.loss, place.seconds = place.epoch + 1, 0, 0.0, 0.0
         self._save(trainer, training, name)
         if trainer.is_global_zero:
@@ -120,6 +123,7 @@ class Clerk(pl.Callback):
 
     def _settle(self, training: Training) -> None:
         """Bring losses to the host; what a skipped step held is written down."""
+        self.diary.settle()
         before = len(training.place.bad)
         try:
             training.settle()

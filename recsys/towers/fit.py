@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -20,9 +19,11 @@ from recsys.towers import checkpoint, encoder_laws, processes
 from recsys.towers.batches import Assembler, Sampler, Share
 from recsys.towers.clerk import Clerk
 from recsys.towers.device import Device, resolve
+from recsys.towers.diary import Diary, kept
 from recsys.towers.encoder import Encoding
 from recsys.towers.job import EpochRow, TowerJob
 from recsys.towers.lightning import Feed, Place, Training
+from recsys.towers.loggers import installed
 from recsys.towers.losses import Planner
 from recsys.towers.losses import resolve as resolve_loss
 from recsys.towers.resident import Resident
@@ -39,6 +40,7 @@ _ADVICE = (
     ".*srun. command is available.*",
     "GPU available but not used.*",
     "TensorFloat32 tensor cores.*",
+    "Experiment logs directory .* exists and is not empty.*",
 )
 
 __all__ = ["EpochRow", "TowerJob", "fit"]
@@ -51,15 +53,16 @@ def fit(job: TowerJob) -> Path:
 
     Raises:
         DataRefusedError: there is nothing to learn from or nothing to choose the epoch by.
-        SettingError: fp16 on a CPU; own vectors bounded by content that is not there; a loss or
-            an encoder of an installed package that breaks a public law; a checkpoint to resume
-            that has other settings or data.
+        SettingError: fp16 on a CPU; own vectors bounded by content that is not there; a logger
+            whose package is missing; a loss or an encoder of an installed package that breaks a
+            public law; a checkpoint to resume that has other settings or data.
         DeviceError: the device asked for is not there.
         NoRoomError: the disk does not hold two checkpoints.
         InterruptedRunError: a signal asked to stop; the state is saved.
         DivergedError: too many steps without a finite gradient.
     """
     _check(job)
+    installed(job.trainer)
     device = resolve(job.trainer)
     if device.processes > 1 and not processes.inside():
         processes.run(job, device.processes, fit)
@@ -117,17 +120,19 @@ def _run(job: TowerJob, device: Device) -> None:
     with ExitStack() as stack:
         stack.enter_context(_threads(device.threads))
         stack.enter_context(_quiet())
-        if threading.current_thread() is threading.main_thread() and not _listens(job):
+        if not _listens(job):
             stack.enter_context(job.stop.listening())
         training = prepare(job, device)
         if training.finished:
             return
+        first = processes.share().rank == 0
+        diary = stack.enter_context(kept(job, training.place.total)) if first else Diary()
         trainer = pl.Trainer(
             accelerator="gpu" if device.kind == "cuda" else "cpu",
             devices=device.processes,
             strategy="ddp" if device.processes > 1 else "auto",
             max_epochs=job.towers.epochs - training.place.epoch,
-            callbacks=[Clerk(job)],
+            callbacks=[Clerk(job, diary)],
             deterministic=job.trainer.deterministic,
             logger=False,
             enable_checkpointing=False,
@@ -215,8 +220,9 @@ def _threads(number: int) -> Generator[None]:
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Keep Lightning's device lines, tips and advice to itself (UX 10)."""
-    names = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    """Keep the device lines, tips and advice of Lightning and its loggers to themselves (UX 10)."""
+    lightning = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    names = (*lightning, "alembic", "mlflow")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded
@@ -39,6 +41,12 @@ class EpochRow:
     """Steps so far without a finite gradient."""
     warning: str = ""
     """What looks like a collapse; empty as a rule."""
+
+    def headline(self, task: str) -> tuple[str, float]:
+        """Return name and value of the figure that chooses the epoch, as Score.headline does."""
+        if task == "shelf" and not math.isnan(self.day0_ndcg_at_10):
+            return "val/day0_ndcg_at_10", self.day0_ndcg_at_10
+        return "val/ndcg_at_10", self.ndcg_at_10
 
 
 _QUICK_HOURS = (0.25, 1.0, 3.0)
@@ -76,6 +84,8 @@ class TowerJob:
     on_epoch: Callable[[EpochRow], None] = _silent
     tell: Callable[[str], None] = _silent
     """Hears which damaged checkpoints were stepped over, and what spectral coordinates gave."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the whole run by their dotted paths, for a logger to keep."""
     data_fingerprint: str = ""
     """Of the dataset; a checkpoint of other data is not gone on with."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -212,6 +212,17 @@ class Machine(Spec):
     """Steps between checkpoints; one is also made at the end of each epoch."""
     deterministic: bool = False
     """Same bits on a GPU too, at some cost. A CPU gives the same bits always."""
+    logger: Literal["none", "csv", "tensorboard", "mlflow"] = "none"
+    """What hears each epoch and the loss of every 100th step, beside the run's metrics.csv."""
+    tracking: Annotated[str, Field(pattern=r"^(sqlite:///.+|https?://.+)$")] | None = None
+    """Where `logger=mlflow` keeps runs: sqlite:///PATH, or the address of a server of yours;
+    null = mlflow.db in the run's folder."""
+
+    @model_validator(mode="after")
+    def _tracks_where_it_says(self) -> Self:
+        if self.tracking is not None and self.logger != "mlflow":
+            raise ValueError("tracking is for logger=mlflow: set that too")
+        return self
 
 
 class Auto(Machine):

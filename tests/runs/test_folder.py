@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recsys.domain.errors import MissingArtefactError, SettingError
 from recsys.runs.folder import (
@@ -20,7 +21,8 @@ from recsys.runs.folder import (
     unfinished,
 )
 from recsys.runs.spec import Train
-from recsys.towers.spec import TwoTower
+from recsys.runs.train import settled
+from recsys.towers.spec import Auto, Cpu, TwoTower
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SPEC = Train(towers=TwoTower(dim=16))
@@ -102,6 +104,25 @@ def test_names_and_loudness_do_not_part_runs_but_seeds_do(tmp_path: Path) -> Non
 def test_nested_data_becomes_dotted_paths() -> None:
     assert flat({"a": {"b": 1, "c": [1]}, "d": None}) == {"a.b": 1, "a.c": [1], "d": None}
     assert comparable({"quiet": True, "seed": 1}) == {"seed": 1}
+    told = {"trainer": {"kind": "cpu", "logger": "csv", "tracking": None}, "logger": 1}
+    assert comparable(told) == {"trainer": {"kind": "cpu"}, "logger": 1}
+
+
+def test_a_run_gone_on_with_by_its_name_keeps_its_logger_unless_another_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = made(Path("runs"), spec=SPEC.model_copy(update={"trainer": Cpu(logger="csv")}))
+    went_on = settled(Train(resume=before.path.name))
+    assert (went_on.towers, went_on.trainer) == (SPEC.towers, Cpu(logger="csv"))
+    other = settled(Train(resume=before.path.name, trainer=Auto(logger="tensorboard")))
+    assert (other.towers, other.trainer) == (SPEC.towers, Cpu(logger="tensorboard"))
+    # a run of before there were loggers
+    plain = before.config()
+    del plain["trainer"]["logger"], plain["trainer"]["tracking"]
+    (before.path / "config.yaml").write_text(yaml.safe_dump(plain))
+    assert settled(Train(resume=before.path.name)).trainer == Cpu()
+    assert unfinished(went_on, Path("runs")) is not None
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 import recsys
-from recsys.domain.errors import SettingError
+from recsys.domain.errors import InterruptedRunError, SettingError
 from recsys.domain.report import Estimate, Report
-from recsys.runs import notebook
+from recsys.runs import learn, notebook
+from recsys.towers.lightning import Training
 from recsys.world.spec import FlashSales
 from tests.builders import tiny_tables
-from tests.runs.starting import ROOT, environment
+from tests.extending.installed import install_example, on_path
+from tests.runs.starting import ROOT, environment, only
 
 LIGHT = """
 import sys
@@ -37,13 +42,25 @@ assert recsys.evaluate.report is sys.modules["recsys.evaluate.report"]
 """
 
 
-def example() -> str:
-    """Return the code that docs/notebook.md shows."""
-    found = re.findall(
+def shown() -> list[str]:
+    """Return the blocks of code that docs/notebook.md shows."""
+    return re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "notebook.md").read_text(), re.DOTALL
     )
-    assert len(found) == 1
-    return str(found[0])
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """All names of the page, once its blocks have run in order in a folder of their own."""
+    folder, site = tmp_path_factory.mktemp("page"), tmp_path_factory.mktemp("site")
+    names: dict[str, Any] = {"here": folder}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        install_example(site)
+        on_path(site, patch)
+        for block in shown():
+            exec(block, names)  # ruff: ignore[exec-builtin] the code stands in our own docs
+        yield names
 
 
 def python(folder: Path, code: str) -> str:
@@ -79,14 +96,8 @@ def test_names_that_are_not_there_are_told() -> None:
 
 
 @pytest.mark.slow
-def test_the_example_of_the_docs_runs_and_gives_frames_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = example()
-    assert len([line for line in code.splitlines() if line]) <= 10
-    known: dict[str, Any] = {}
-    exec(code, known)  # ruff: ignore[exec-builtin] the code stands in our own docs
+def test_ten_lines_train_and_give_frames_back(known: dict[str, Any]) -> None:
+    assert len([line for line in shown()[0].splitlines() if line]) <= 10
     vectors, figures, slates = known["vectors"], known["figures"], known["slates"]
     assert {name: frame.columns for name, frame in vectors.items()} == {
         "members": ["id", "vector"],
@@ -100,10 +111,81 @@ def test_the_example_of_the_docs_runs_and_gives_frames_back(
     parts = slates.select(pl.sum_horizontal("taste", "new", "curated") - pl.col("gain"))
     assert parts.to_series().abs().max() == pytest.approx(0, abs=1e-9)
     assert known["page"].exists()
-    assert (tmp_path / "bundles" / "CURRENT").read_text().strip() == known["bundle"].name
+    current = (known["here"] / "bundles" / "CURRENT").read_text()
+    assert current.strip() == known["bundle"].name
     facts = json.loads((known["page"].parent / "run.json").read_text())
     assert (facts["status"], facts["bundle"]) == ("done", known["bundle"].name)
     assert known["model"].curve["epoch"].to_list() == [1, 2]
+
+
+@pytest.mark.slow
+def test_the_page_shows_curves_sweeps_and_strategies_of_ones_own(known: dict[str, Any]) -> None:
+    assert known["epochs"]["epoch"].to_list() == [1, 2]
+    assert known["epochs"]["val/ndcg_at_10"].to_list() == pytest.approx(
+        known["logged"].curve["val_ndcg_at_10"].to_list(), rel=1e-6
+    )
+    assert known["losses"]["step"].to_list() == [1]
+    assert known["by_dim"].shape == (2, 3)
+    assert known["mine"].spec.towers.loss.kind == "stride"
+    assert known["mine"].spec.rerank.diversity.kind == "max_sum"
+
+
+@pytest.mark.slow
+def test_the_page_shows_vectors_and_compares_runs(known: dict[str, Any]) -> None:
+    assert np.linalg.norm(known["unit"], axis=1) == pytest.approx(1, abs=1e-4)
+    first = known["like_the_first"]["sale"].to_list()
+    assert first[0] == known["vectors"]["sales"]["id"][0]
+    assert known["flat"].columns == ["sale", "title", "brand", "x", "y"]
+    assert known["runs"]["status"].to_list() == ["done"] * 7
+    assert known["runs"].columns[-3:] == ["metric", "value", "epoch"]
+    ours = known["pair"].filter(scorer="taste", metric="ndcg_at_10")
+    assert ours.select("value", "value_mine").null_count().row(0) == (0, 0)
+
+
+def interrupted_in(
+    monkeypatch: pytest.MonkeyPatch, home: Any, name: str, *, number: signal.Signals
+) -> None:
+    """Let a signal come in the middle of a function."""
+    plain = getattr(home, name)
+
+    def disturbed(*args: Any, **more: Any) -> Any:
+        signal.raise_signal(number)
+        return plain(*args, **more)
+
+    monkeypatch.setattr(home, name, disturbed)
+
+
+@pytest.mark.parametrize(
+    ("home", "name", "number"),
+    [
+        (learn, "blocks", signal.SIGINT),
+        (Training, "training_step", signal.SIGTERM),
+        (learn, "fit_ranker", signal.SIGINT),
+    ],
+    ids=["before", "training", "after"],
+)
+def test_an_interrupt_at_any_time_saves_raises_and_leaves_the_handlers_as_they_were(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    home: Any,
+    name: str,
+    number: signal.Signals,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    shop = recsys.prepare(tiny_tables(members=60, days=20), outcome_hours=48.0)
+    with monkeypatch.context() as patch:
+        interrupted_in(patch, home, name, number=number)
+        with pytest.raises(InterruptedRunError, match=r'fit.* with resume="auto"') as caught:
+            recsys.fit(shop, epochs=2, dim=8, quiet=True)
+    assert caught.value.signal_code == (130 if number == signal.SIGINT else 143)
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    run = only(tmp_path, "runs/2*")
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    assert list((run / "checkpoints").glob("step-*"))
+    model = recsys.fit(shop, epochs=2, dim=8, quiet=True, resume="auto")
+    assert model.folder.path == run.relative_to(tmp_path)
+    assert json.loads((run / "run.json").read_text())["status"] == "done"
 
 
 @pytest.mark.slow
@@ -145,3 +227,17 @@ def test_figures_are_rows() -> None:
         ("popular", "all", "mrr", 0.5, 0.4, 0.6, 7),
     ]
     assert notebook.slates([]).columns[:3] == ["member", "fallback", "slot"]
+
+
+def test_a_second_interrupt_ends_the_call_and_not_the_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    shop = recsys.prepare(tiny_tables(members=60, days=20), outcome_hours=48.0)
+    for _ in range(2):
+        interrupted_in(monkeypatch, Training, "training_step", number=signal.SIGTERM)
+    # Lightning makes an exit of the interrupt, which a notebook shows and outlives
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        recsys.fit(shop, epochs=2, dim=8, quiet=True)
+    assert signal.getsignal(signal.SIGTERM) is before
