@@ -17,6 +17,7 @@ from recsys.domain.encoded import Encoded
 from recsys.domain.stop import StopFlag
 from recsys.rerank.fit import fit_ranker
 from recsys.rerank.ranker import Ranker
+from recsys.runs.earlier import Earlier, earlier
 from recsys.runs.prepare import Prepared
 from recsys.runs.spec import Train
 from recsys.towers import embed
@@ -36,6 +37,8 @@ class Task:
     """The artefact of the fitted encoders."""
     until: int
     """UTC us: the end of what the towers, the encoders and the baselines may learn from."""
+    earlier: Earlier | None = None
+    """What the towers start from, if not anew."""
 
     @property
     def dataset(self) -> Dataset:
@@ -78,17 +81,28 @@ class Learned:
 
 
 def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
-    """Cut time into blocks and fit the encoders on the towers' block alone (RULINGS 4)."""
+    """Cut time into blocks and fit the encoders on the towers' block alone (RULINGS 4).
+
+    A warm start keeps those it starts from.
+
+    Raises:
+        MissingArtefactError: there is nothing of the name to start from.
+    """
     cut = blocks(prepared.dataset, spec.data)
     until = cut.split.towers.end if cut.split else int(cut.towers.at.max()) + 1
-    encoders = encode.fit(prepared.dataset, until, spec.towers.table_bits)
+    start = earlier(spec)
+    encoders = (
+        encode.load(start.encoders)
+        if start
+        else encode.fit(prepared.dataset, until, spec.towers.table_bits)
+    )
     kept = publish(
         folder / "encoders",
         "encoders",
         lambda draft: encode.save(encoders, draft),
         parents={"dataset": prepared.dataset.fingerprint},
     )
-    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, until)
+    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, until, start)
 
 
 def learn(
@@ -117,6 +131,7 @@ def learn(
             seed=spec.seed,
             folder=folder,
             resume=None,
+            warm=task.earlier.checkpoint if task.earlier else None,
             stop=stop,
             on_epoch=on_epoch,
             tell=tell,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from recsys.domain.errors import DivergedError
-from recsys.towers.batches import Assembler, Batch, Sampler
+from recsys.towers.batches import Assembler, Batch, Sampler, pieces
 from recsys.towers.noise import Noise
 from recsys.towers.optim import adam, clip, factor, follow, set_rates
 from recsys.towers.resident import Resident
@@ -48,18 +48,23 @@ class Place:
 
 @dataclass(frozen=True)
 class Feed:
-    """Whole batches on the device; each a pure function of (seed, epoch, step)."""
+    """Whole batches on the device; each a pure function of (seed, epoch, step, piece)."""
 
     sampler: Sampler
     assembler: Assembler
     place: Place
+    accumulate: int = 1
+    """Pieces of a step."""
 
     def __iter__(self) -> Iterator[Batch]:
         """Go through the rest of the epoch in which training stands."""
         epoch, first = self.place.epoch, self.place.step
         for step, chunks in enumerate(self.sampler.epoch(epoch)):
-            if step >= first:
-                yield self.assembler(chunks, (self.sampler.seed, epoch, step))
+            if step < first:
+                continue
+            rows = sum(len(chunk.rows) for chunk in chunks)
+            for piece in pieces(chunks, self.accumulate):
+                yield self.assembler(piece, (self.sampler.seed, epoch, step), rows=rows)
 
 
 class Training(pl.LightningModule):
@@ -101,7 +106,8 @@ class Training(pl.LightningModule):
             total = total + chunked_softmax(*part, scale, blocks=batch.blocks, kernel=self.kernel)
         loss = total * (self.feed.assembler.share.world / batch.rows)
         self.losses.append(loss.detach())
-        return loss
+        # Lightning divides by the number of pieces
+        return loss * self.feed.accumulate
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip; a gradient that is not finite makes the fused kernel skip the step, unasked."""
@@ -146,7 +152,8 @@ class Training(pl.LightningModule):
         in_a_row = len(row) > _IN_A_ROW and row[-1][1] - row[0][1] == _IN_A_ROW
         if len(bad) > _IN_ALL or in_a_row:
             raise DivergedError(
-                f"{len(bad)} steps had no finite gradient, the last in epoch {bad[-1][0] + 1}",
+                f"{len(bad)} steps had no finite gradient, the last is step {bad[-1][1] + 1} of "
+                f"epoch {bad[-1][0] + 1}",
                 "their member and sale rows are in bad_batches.json",
                 "lower towers.rate and towers.table_rate, or look at these rows",
             )
