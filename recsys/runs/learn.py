@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +105,22 @@ def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
     return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, until, start)
 
 
+def job_of(task: Task, spec: Train, folder: Path) -> TowerJob:
+    """Return the training that a run asks for; it tells nobody."""
+    return TowerJob(
+        dataset=task.dataset,
+        encoded=task.encoded,
+        train=task.blocks.towers,
+        validation=task.blocks.validation,
+        towers=timely(spec.towers, task.blocks.validation.outcome_us),
+        trainer=spec.trainer,
+        seed=spec.seed,
+        folder=folder,
+        warm=task.earlier.checkpoint if task.earlier else None,
+        data_fingerprint=task.dataset.fingerprint,
+    )
+
+
 def learn(
     task: Task,
     spec: Train,
@@ -120,24 +136,8 @@ def learn(
         InterruptedRunError: a signal asked to stop; the state is saved.
         DivergedError: too many steps without a finite loss.
     """
-    checkpoint = fit(
-        TowerJob(
-            dataset=task.dataset,
-            encoded=task.encoded,
-            train=task.blocks.towers,
-            validation=task.blocks.validation,
-            towers=timely(spec.towers, task.blocks.validation.outcome_us),
-            trainer=spec.trainer,
-            seed=spec.seed,
-            folder=folder,
-            resume=None,
-            warm=task.earlier.checkpoint if task.earlier else None,
-            stop=stop,
-            on_epoch=on_epoch,
-            tell=tell,
-            data_fingerprint=task.dataset.fingerprint,
-        )
-    )
+    job = job_of(task, spec, folder)
+    checkpoint = fit(replace(job, stop=stop, on_epoch=on_epoch, tell=tell))
     learned = rank(task, spec, checkpoint)
     for note in learned.ranker.value_model.notes:
         tell(f"  value    {note.removeprefix('value: ')}")

@@ -56,9 +56,7 @@ class Sampler:
     seed: int
 
     @classmethod
-    def of(
-        cls, requests: Requests, spec: TwoTower, seed: int, *, accumulate: int = 1
-    ) -> Sampler:
+    def of(cls, requests: Requests, spec: TwoTower, seed: int, *, accumulate: int = 1) -> Sampler:
         """Use the batch of the settings, or a smaller one where an epoch had too few steps.
 
         A step is `accumulate` such batches.

@@ -93,6 +93,7 @@ class Clerk(pl.Callback):
 
     def _balanced(self, training: Training) -> Score:
         """Judge the averaged weights, and let their bias speak as loudly as ranks best."""
+        training.follow_all()
         job, tower = self.job, training.averaged.sale_tower
         tower.loudness.fill_(1.0)
         vectors = Vectors(training.averaged, training.feed.assembler.resident)

@@ -144,7 +144,9 @@ class Embedder:
             )
         self.trained, self.dataset = trained, dataset
         resident = Resident.of(dataset, encoded, torch.device("cpu"))
-        self.vectors = Vectors(trained.net(resident.used, dataset), resident, trained.columns(dataset))
+        self.vectors = Vectors(
+            trained.net(resident.used, dataset), resident, trained.columns(dataset)
+        )
 
     @property
     def tau(self) -> float:

@@ -155,6 +155,8 @@ def prepare(job: TowerJob, device: Device) -> Training:
     _room(job, net)
     assembler = _assembler(job, learned, resident, share=share)
     training.feed = Feed(sampler, assembler, training.place, accumulate)
+    for rows in training.rows:
+        rows.to(where)
     return training.to(where)
 
 
@@ -169,9 +171,7 @@ def _kernel(towers: TwoTower, device: Device) -> Kernel:
     )
 
 
-def _assembler(
-    job: TowerJob, learned: Requests, resident: Resident, *, share: Share
-) -> Assembler:
+def _assembler(job: TowerJob, learned: Requests, resident: Resident, *, share: Share) -> Assembler:
     planner = Planner.of(
         learned,
         resolve_loss(job.towers, learned, job.dataset.task),

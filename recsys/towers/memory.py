@@ -20,8 +20,10 @@ from recsys.towers.two_tower import Sizes, TwoTowerNet
 
 _FLOAT, _INT = 4, 8
 _GIB = 1 << 30
+_GROUP = Path("/sys/fs/cgroup")
 _LEVERS = {
-    "weights and gradients": "towers.dim or towers.table_bits",
+    "weights": "towers.dim or towers.table_bits",
+    "gradients": "towers.dim or towers.table_bits",
     "moments": "towers.dim or towers.table_bits",
     "averages": "towers.dim or towers.table_bits",
     "data": "data of fewer days",
@@ -50,8 +52,8 @@ class Need:
     def text(self) -> str:
         """Say it, the largest part first."""
         parts = sorted(self.parts.items(), key=lambda part: -part[1])
-        said = ", ".join(f"{name} {_gb(size)}" for name, size in parts)
-        return f"about {_gb(self.total)} GB of {_gb(self.room)} GB ({self.kind}): {said}"
+        said = ", ".join(f"{name} {_written(size)}" for name, size in parts)
+        return f"about {_written(self.total)} of {_written(self.room)} ({self.kind}): {said}"
 
     def fits(self) -> None:
         """Refuse what the device does not hold.
@@ -63,14 +65,15 @@ class Need:
             return
         largest = max(self.parts, key=lambda name: self.parts[name])
         raise NoRoomError(
-            f"training needs {self.text}; {_gb(self.free)} GB are free",
+            f"training needs {self.text}",
+            f"{_written(self.free)} are free",
             f"{largest} takes most: lower {_LEVERS[largest]}",
             "or take another device: trainer=cpu, trainer=gpu",
         )
 
 
-def _gb(size: int) -> str:
-    return f"{size / _GIB:.1f}" if size >= _GIB / 10 else f"{size / _GIB:.2f}"
+def _written(size: int) -> str:
+    return f"{size / _GIB:.1f} GB" if size >= _GIB else f"{size / (1 << 20):.0f} MB"
 
 
 def need(job: TowerJob, device: Device) -> Need:
@@ -79,19 +82,23 @@ def need(job: TowerJob, device: Device) -> Need:
     On a CPU all processes share the memory, and a checkpoint is copied there before it is written:
     steps and saves are never at once.
     """
-    weights = _FLOAT * _numbers(job)
-    table = _FLOAT * len(rows_in_use(job.encoded)) * job.towers.dim
+    tables = _tables(job)
+    large = [rows for rows in tables.values() if rows > job.towers.rows_above]
+    weights = _FLOAT * (_others(job) + sum(tables.values()) * job.towers.dim)
+    dense = weights - _FLOAT * sum(large) * job.towers.dim
+    shared = tables["table"] * (tables["table"] <= job.towers.rows_above)
     parts = {
-        "weights and gradients": 2 * weights,
-        "moments": 2 * weights,
+        "weights": weights,
+        "gradients": dense,
+        "moments": 2 * dense + (_FLOAT + _INT) * sum(large),
         "averages": weights,
         "data": _data(job),
         # the gradient of the shared table is made once for each of its two uses
-        "a step": _step(job) + table,
+        "a step": _step(job, by_rows=bool(large)) + _FLOAT * shared * job.towers.dim,
     }
     if device.kind == "cpu":
         parts = {name: size * device.processes for name, size in parts.items()}
-        save = 4 * weights
+        save = 2 * weights + parts["moments"] // device.processes
         if save > parts["a step"]:
             del parts["a step"]
             parts["a save"] = save
@@ -99,8 +106,14 @@ def need(job: TowerJob, device: Device) -> Need:
     return Need(parts, free, room, device.kind)
 
 
-def _numbers(job: TowerJob) -> int:
-    """Count the weights."""
+def _tables(job: TowerJob) -> dict[str, int]:
+    """Count the rows of the tables."""
+    own = {} if job.towers.id == "off" else {"own": job.dataset.num_sales}
+    return {"table": len(rows_in_use(job.encoded))} | own
+
+
+def _others(job: TowerJob) -> int:
+    """Count the weights that stand in no table."""
     with torch.device("meta"):
         small = TwoTowerNet(
             job.towers,
@@ -109,10 +122,7 @@ def _numbers(job: TowerJob) -> int:
             sales=0,
             seed=job.seed,
         )
-    rows = len(rows_in_use(job.encoded))
-    if job.towers.id != "off":
-        rows += job.dataset.num_sales
-    return sum(p.numel() for p in small.parameters()) + rows * job.towers.dim
+    return sum(p.numel() for p in small.parameters())
 
 
 def _data(job: TowerJob) -> int:
@@ -131,7 +141,7 @@ def _features(of: Features) -> int:
     return (2 * _INT + _FLOAT) * len(of.row) + _INT * len(of.ptr) + _FLOAT * of.dense.size
 
 
-def _step(job: TowerJob) -> int:
+def _step(job: TowerJob, *, by_rows: bool) -> int:
     """Bytes of the largest tensors of a step, those kept for its gradients among them."""
     towers, encoded = job.towers, job.encoded
     sampler = Sampler.of(job.train, towers, job.seed, accumulate=job.trainer.accumulate)
@@ -144,8 +154,10 @@ def _step(job: TowerJob) -> int:
         for side, some in ((encoded.members, rows), (encoded.sales, sales))
     )
     numbers = (
+        # gradients of touched rows as they come, summed, and what Adagrad makes of them
+        5 * cells * dim * by_rows
         # x of the events with its gradient; places, kinds, ages and weights of the heads
-        rows * towers.history * (3 * dim + 12 + 6 * (1 + len(towers.decay_days)))
+        + rows * towers.history * (3 * dim + 12 + 6 * (1 + len(towers.decay_days)))
         + sales * 14 * dim
         + rows * 20 * dim
         + groups * columns * (6 * dim + 12)
@@ -182,9 +194,8 @@ def _room(device: Device) -> tuple[int, int]:
     return _within_quota(free, room)
 
 
-def _within_quota(free: int, room: int) -> tuple[int, int]:
+def _within_quota(free: int, room: int, group: Path = _GROUP) -> tuple[int, int]:
     """Return the same within the quota of a container, where there is one."""
-    group = Path("/sys/fs/cgroup")
     try:
         most = (group / "memory.max").read_text(encoding="ascii").strip()
         used = int((group / "memory.current").read_text(encoding="ascii"))

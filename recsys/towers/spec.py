@@ -166,6 +166,10 @@ class TwoTower(Spec):
     """Adam rate of matrices; vectors and scalars learn ten times faster."""
     table_rate: Rate = 1e-2
     """Adam rate of the tables: categories and own vectors of sales."""
+    rows_above: Count = 1_000_000
+    """Rows above which a table is learned by row-wise Adagrad, only the rows a step touches."""
+    row_rate: Rate = 0.05
+    """Adagrad rate of such tables."""
     warmup: Share = 0.05
     """Share of the steps in which the rates rise."""
     clip: Positive = 1.0

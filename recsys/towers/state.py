@@ -41,6 +41,7 @@ def save(job: TowerJob, training: Training, name: str) -> Path:
         "net": dict(training.net.state_dict()),
         "averaged": dict(training.averaged.state_dict()),
         "adam": training.adam.state_dict(),
+        "rows": [rows.state() for rows in training.rows],
         "sale_keys": sale_keys(job.dataset.sales["sale"]),
         "used": torch.from_numpy(assembler.resident.used),
     }
@@ -70,6 +71,8 @@ def restore(job: TowerJob, training: Training, *, world: int) -> None:
     training.net.load_state_dict(state["net"])
     training.averaged.load_state_dict(state["averaged"])
     training.adam.load_state_dict(state["adam"])
+    for rows, kept in zip(training.rows, state.get("rows", []), strict=True):
+        rows.load(kept)
     for name, value in state["place"].items():
         setattr(training.place, name, value)
 

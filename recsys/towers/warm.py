@@ -34,6 +34,7 @@ def settled(job: TowerJob) -> TowerJob:
         "epochs": towers.warm_epochs,
         "rate": towers.rate * towers.warm_rate,
         "table_rate": towers.table_rate * towers.warm_rate,
+        "row_rate": towers.row_rate * towers.warm_rate,
     }
     return replace(job, towers=towers.model_copy(update=slower))
 

@@ -46,7 +46,9 @@ def gradients(job: TowerJob) -> list[dict[str, Tensor]]:
             loss = training.training_step(batch, 0) / number
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         found.append({
-            name: p.grad.clone() for name, p in training.net.named_parameters() if p.grad is not None
+            name: p.grad.clone()
+            for name, p in training.net.named_parameters()
+            if p.grad is not None
         })
     return found
 
