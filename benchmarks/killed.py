@@ -43,6 +43,8 @@ CODES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
 EACH = 5
 """Ends of one training, at most."""
 EPOCHS = 6
+LAST = f"step-*-epoch-{EPOCHS:04d}"
+"""The checkpoint at the end of a training."""
 CONTEXT = get_context("forkserver")
 """Each training is a process of its own, the libraries are loaded once."""
 LIBRARIES = ["recsys.data.encode", "recsys.runs.prepare", "recsys.towers.fit"]
@@ -102,9 +104,11 @@ def ended(job: TowerJob, number: signal.Signals, *, after: float, saving: bool) 
     while process.exitcode is None:
         late = time.perf_counter() - since >= after
         if late and (not saving or drafts(job) - old):
+            done = any(job.checkpoints.glob(LAST))
             os.kill(int(process.pid or 0), number)
             process.join()
-            return process.exitcode
+            # one that had nothing left to do may be gone before it hears
+            return None if done and process.exitcode == 0 else process.exitcode
         time.sleep(0.0005)
     return process.exitcode or None
 
@@ -124,7 +128,7 @@ def finish(job: TowerJob) -> float:
 
 def weights(job: TowerJob) -> dict[str, str]:
     """Return the hash of all tensors of the checkpoints at the ends of epochs, verified."""
-    kept = job.checkpoints.glob(f"step-*-epoch-{EPOCHS:04d}")
+    kept = job.checkpoints.glob(LAST)
     state = json.loads((next(kept) / "state.json").read_text(encoding="utf-8"))
     place = dict(dict(state["dict"])["place"]["dict"])
     names = (place["best_name"], f"step-{place['total']:08d}-epoch-{EPOCHS:04d}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from recsys.data import encode
 from recsys.domain.artefact import open_artefact

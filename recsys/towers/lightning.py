@@ -14,8 +14,8 @@ from torch.nn.functional import embedding
 
 from recsys.domain.errors import DivergedError
 from recsys.towers.batches import Assembler, Batch, Sampler, pieces
-from recsys.towers.noise import Noise
 from recsys.towers.features import by_rows
+from recsys.towers.noise import Noise
 from recsys.towers.optim import adam, clip, decay_at, factor, follow, set_rates, tables
 from recsys.towers.resident import Resident
 from recsys.towers.rows import Rows, log_of

@@ -45,7 +45,7 @@ class Need:
 
     @property
     def total(self) -> int:
-        """Return the bytes of all parts."""
+        """Bytes of all parts."""
         return sum(self.parts.values())
 
     @property

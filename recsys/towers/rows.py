@@ -47,7 +47,9 @@ class Rows:
         row = torch.zeros(0, dtype=torch.int64, device=self.table.device)
         values = self.table.new_zeros(0, self.table.shape[1])
         if self.table.grad is not None:
-            row, values = self.table.grad._indices()[0], self.table.grad._values()
+            sparse = self.table.grad
+            # the public names are for summed ones alone, and torch sums on one thread
+            row, values = sparse._indices()[0], sparse._values()  # ruff: ignore[private-member-access]
         self.table.grad = None
         self.row, self.gradient = _summed(row, values)
         if dist.is_available() and dist.is_initialized():
@@ -104,7 +106,7 @@ def log_of(decay: float) -> float:
 
 def _summed(row: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Return each row once, ascending, with the sum of its values, in one order of adding."""
-    once, place = row.unique(return_inverse=True)
+    once, place = torch.unique(row, return_inverse=True)
     return once, values.new_zeros(len(once), values.shape[1]).index_add_(0, place, values)
 
 

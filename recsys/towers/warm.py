@@ -106,7 +106,7 @@ def moved(job: TowerJob, best: Path) -> str:
     keys = sale_keys(job.dataset.sales["sale"]).numpy()
     sales = _some(np.flatnonzero(np.isin(keys, before.sale_keys)), job.seed)
     members = _some(np.flatnonzero(np.diff(job.dataset.history.member_ptr)), job.seed)
-    then, now = (_units(job, trained, sales, members) for trained in (before, after))
+    then, now = (_units(job, trained, (sales, members)) for trained in (before, after))
     near = [float((a * b).sum(axis=1).mean()) for a, b in zip(then, now, strict=True)]
     return (
         f"  warm     mean cosine to {before.fingerprint}: {len(sales):,} sales {near[0]:.3f}, "
@@ -119,7 +119,8 @@ def _some(rows: I64, seed: int) -> I64:
     return np.sort(rows[drawn])
 
 
-def _units(job: TowerJob, trained: Trained, sales: I64, members: I64) -> tuple[F32, F32]:
+def _units(job: TowerJob, trained: Trained, rows: tuple[I64, I64]) -> tuple[F32, F32]:
+    """Return the unit parts of sales and of members."""
     embedder = Embedder(trained, job.dataset, job.encoded)
     at, unit = job.dataset.watermark, slice(0, embedder.unit_dims)
-    return embedder.sales(sales, at)[:, unit], embedder.members(members, at)[:, unit]
+    return embedder.sales(rows[0], at)[:, unit], embedder.members(rows[1], at)[:, unit]

@@ -16,7 +16,7 @@ from recsys.towers.fit import prepare
 from recsys.towers.memory import Need, need
 from recsys.towers.resident import Resident
 from recsys.towers.spec import Causal, Cpu, Encoder, Full, Loss, Sampled, TwoTower
-from tests.towers.shops import CPU, ENCODERS, Shop, job, named, with_encoder
+from tests.towers.shops import ENCODERS, Shop, job, named, with_encoder
 
 ONE = Device("cpu", 1, 1, low=False)
 GPU = Device("cuda", 1, 1, low=True)
