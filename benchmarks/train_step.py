@@ -26,6 +26,7 @@ from recsys.towers.lightning import Feed, Place, Training
 from recsys.towers.losses import Planner
 from recsys.towers.optim import follow
 from recsys.towers.resident import Bag, Resident
+from recsys.towers.rows import log_of
 from recsys.towers.softmax import Kernel
 from recsys.towers.spec import Sampled, TwoTower
 from recsys.towers.two_tower import Sizes, TwoTowerNet
@@ -162,7 +163,9 @@ class Step:
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         training.on_before_optimizer_step(training.adam)
         training.adam.step()
-        follow(training.averaged, training.net, step=n, decay=0.999)
+        follow(training.followers, training.dense, 0.999)
+        for rows in training.rows:
+            rows.step(rate=1e-3, before=n * log_of(0.999), decay=0.999)
         training.losses.clear()
         training.skipped.clear()
         self.done += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from recsys.domain.encoded import Encoded
 from recsys.domain.stop import StopFlag
 from recsys.rerank.fit import fit_ranker
 from recsys.rerank.ranker import Ranker
+from recsys.runs.earlier import Earlier, earlier
 from recsys.runs.folder import flat
 from recsys.runs.prepare import Prepared
 from recsys.runs.spec import Train
@@ -37,6 +38,8 @@ class Task:
     """The artefact of the fitted encoders."""
     until: int
     """UTC us: the end of what the towers, the encoders and the baselines may learn from."""
+    earlier: Earlier | None = None
+    """What the towers start from, if not anew."""
 
     @property
     def dataset(self) -> Dataset:
@@ -79,17 +82,45 @@ class Learned:
 
 
 def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
-    """Cut time into blocks and fit the encoders on the towers' block alone (RULINGS 4)."""
+    """Cut time into blocks and fit the encoders on the towers' block alone (RULINGS 4).
+
+    A warm start keeps those it starts from.
+
+    Raises:
+        MissingArtefactError: there is nothing of the name to start from.
+    """
     cut = blocks(prepared.dataset, spec.data)
     until = cut.split.towers.end if cut.split else int(cut.towers.at.max()) + 1
-    encoders = encode.fit(prepared.dataset, until, spec.towers.table_bits)
+    start = earlier(spec)
+    encoders = (
+        encode.load(start.encoders)
+        if start
+        else encode.fit(prepared.dataset, until, spec.towers.table_bits)
+    )
     kept = publish(
         folder / "encoders",
         "encoders",
         lambda draft: encode.save(encoders, draft),
         parents={"dataset": prepared.dataset.fingerprint},
     )
-    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, until)
+    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, until, start)
+
+
+def job_of(task: Task, spec: Train, folder: Path) -> TowerJob:
+    """Return the training that a run asks for; it tells nobody."""
+    return TowerJob(
+        dataset=task.dataset,
+        encoded=task.encoded,
+        train=task.blocks.towers,
+        validation=task.blocks.validation,
+        towers=timely(spec.towers, task.blocks.validation.outcome_us),
+        trainer=spec.trainer,
+        seed=spec.seed,
+        folder=folder,
+        warm=task.earlier.checkpoint if task.earlier else None,
+        settings=flat(spec.model_dump(mode="json")),
+        data_fingerprint=task.dataset.fingerprint,
+    )
 
 
 def learn(
@@ -107,24 +138,8 @@ def learn(
         InterruptedRunError: a signal asked to stop; the state is saved.
         DivergedError: too many steps without a finite loss.
     """
-    checkpoint = fit(
-        TowerJob(
-            dataset=task.dataset,
-            encoded=task.encoded,
-            train=task.blocks.towers,
-            validation=task.blocks.validation,
-            towers=timely(spec.towers, task.blocks.validation.outcome_us),
-            trainer=spec.trainer,
-            seed=spec.seed,
-            folder=folder,
-            resume=None,
-            stop=stop,
-            on_epoch=on_epoch,
-            tell=tell,
-            settings=flat(spec.model_dump(mode="json")),
-            data_fingerprint=task.dataset.fingerprint,
-        )
-    )
+    job = job_of(task, spec, folder)
+    checkpoint = fit(replace(job, stop=stop, on_epoch=on_epoch, tell=tell))
     learned = rank(task, spec, checkpoint)
     for note in learned.ranker.value_model.notes:
         tell(f"  value    {note.removeprefix('value: ')}")

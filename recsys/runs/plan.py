@@ -9,6 +9,7 @@ from pathlib import Path
 from recsys.domain.errors import MissingArtefactError, NoRoomError
 from recsys.domain.tables import Tables
 from recsys.runs.console import Console
+from recsys.runs.earlier import earlier
 from recsys.runs.folder import find, unfinished, version
 from recsys.runs.prepare import raw
 from recsys.runs.spec import Train
@@ -33,7 +34,7 @@ def plan(spec: Train) -> None:
     """Print what a run would do; its data are read, its device is found, its room is measured.
 
     Raises:
-        MissingArtefactError: `resume` names no run.
+        MissingArtefactError: `resume` or `warm_start` names no run.
         DeviceError: the device asked for is not on this machine.
         DataRefusedError, SettingError: the data are not there or cannot be read; the logger asked
             for is not installed.
@@ -50,6 +51,9 @@ def plan(spec: Train) -> None:
         "towers",
         f"{spec.towers.kind}, {spec.towers.dim} dimensions, {spec.towers.epochs} epochs at most",
     )
+    start = earlier(spec)
+    if start:
+        console.fact("warm", f"starts from the towers and encoders of {start.run}")
     console.fact("slates", f"{spec.rerank.kind}, {spec.rerank.slots} slots")
     room(console, spec, vectors=members + sales)
     would = "resume" if spec.resume and unfinished(spec, Path(spec.runs_dir)) else "make"

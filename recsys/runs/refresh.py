@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from recsys.data import encode
-from recsys.domain.artefact import current, open_artefact, read_manifest
+from recsys.domain.artefact import open_artefact
 from recsys.domain.errors import ArtefactError, MissingArtefactError
 from recsys.runs import tell
 from recsys.runs.console import Console
-from recsys.runs.folder import RunFolder, find, published
+from recsys.runs.earlier import is_served, wanted
+from recsys.runs.folder import RunFolder
 from recsys.runs.learn import Model
 from recsys.runs.load import from_plain
 from recsys.runs.prepare import prepare
@@ -30,7 +30,7 @@ def refresh(spec: Refresh) -> None:
         DataRefusedError: the new data break the contract.
     """
     console = Console(quiet=spec.quiet)
-    folder = wanted(spec)
+    folder = wanted(spec.run, spec.runs_dir)
     facts = folder.facts()
     if "bundle" not in facts:
         raise MissingArtefactError(
@@ -59,25 +59,6 @@ def refresh(spec: Refresh) -> None:
         console.result(os.path.relpath(bundle))
 
 
-def wanted(spec: Refresh) -> RunFolder:
-    """Return the run whose model is used: the one named, or the one behind what is served.
-
-    Where nothing is served, that is the newest run which published a bundle.
-
-    Raises:
-        MissingArtefactError: no such run, or none that published.
-    """
-    root = Path(spec.runs_dir)
-    if spec.run != "CURRENT":
-        return find(spec.run, root)
-    done = published(root)
-    if not done:
-        raise MissingArtefactError(
-            f"no run in {root} has published a bundle", "make one: python train.py"
-        )
-    return next((folder for folder in done if is_served(folder)), done[0])
-
-
 def judged_by(folder: RunFolder, bundles_dir: str) -> Bundle:
     """Open a bundle with the value model of a run: what is served, or what the run published.
 
@@ -94,13 +75,3 @@ def judged_by(folder: RunFolder, bundles_dir: str) -> Bundle:
     first = str(wrong[0]).splitlines()[0]
     way = f"make it again: python train.py resume={folder.shown}"
     raise type(wrong[0])(first, way) from wrong[0]
-
-
-def is_served(folder: RunFolder) -> bool:
-    """Tell whether the bundle that CURRENT names was made of a run's model."""
-    checkpoint = folder.path / "checkpoints" / folder.facts()["checkpoint"]
-    try:
-        bundle = read_manifest(current(Path(folder.config()["bundles_dir"])))
-        return bundle.parents.get("checkpoint") == read_manifest(checkpoint).fingerprint
-    except ArtefactError:
-        return False

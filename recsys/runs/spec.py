@@ -57,6 +57,9 @@ class Train(Spec):
     resume: str | None = None
     """Go on with a run: `auto` = the newest unfinished one with equal settings, or a run's folder,
     whose settings then need not be typed again."""
+    warm_start: str | None = None
+    """Start from the towers of an earlier run and learn the days since: a run's folder or name, a
+    bundle's name, or CURRENT = what is served. Its encoders are kept. null = start anew."""
     quiet: bool = False
     """Print only the folder made."""
     dry_run: bool = False

@@ -83,6 +83,8 @@ def task(console: Console, posed: Task) -> None:
         f"{len(encoded.sales.fields)} fields a sale, {len(encoded.members.fields)} a member, "
         f"{encoded.collision_share:.1%} share a row{crowded}",
     )
+    if posed.earlier is not None:
+        console.fact("warm", f"starts from the towers and encoders of {posed.earlier.run}")
 
 
 class Curve:

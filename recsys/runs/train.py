@@ -19,13 +19,16 @@ from recsys.runs import facts, tell
 from recsys.runs.folder import RunFolder, comparable, find
 from recsys.runs.journey import Journey, embark
 from recsys.runs.judge import judge
-from recsys.runs.learn import Learned, learn, pose
+from recsys.runs.learn import Learned, job_of, learn, pose
 from recsys.runs.load import from_plain
 from recsys.runs.plan import plan
 from recsys.runs.prepare import Prepared, prepare
 from recsys.runs.publish import publish
 from recsys.runs.spec import Train
+from recsys.towers import warm
+from recsys.towers.device import resolve
 from recsys.towers.job import EpochRow
+from recsys.towers.memory import need
 
 
 def train(spec: Train, *, on_start: Callable[[RunFolder], object] | None = None) -> None:
@@ -87,13 +90,21 @@ def settled(spec: Train) -> Train:
 def learned_from(
     prepared: Prepared, spec: Train, run: Journey, *, stop: StopFlag
 ) -> tuple[Learned, tell.Curve]:
-    """Pose the task and learn it, an epoch a line; return what was learned and the lines."""
+    """Pose the task and learn it, an epoch a line; return what was learned and the lines.
+
+    Raises:
+        NoRoomError: the device does not hold what training needs.
+    """
     run.on_data(prepared.dataset.fingerprint)
     tell.data(run.console, prepared)
     run.folder.record(data=facts.of_data(prepared))
     task = pose(prepared, spec, run.path)
     tell.task(run.console, task)
     run.folder.record(task=facts.of_task(task))
+    held = need(warm.settled(job_of(task, spec, run.path)), resolve(spec.trainer))
+    run.console.fact("memory", held.text)
+    run.folder.record(memory=held.parts)
+    held.fits()
     curve = tell.Curve(run.console, run.path / "metrics.csv")
 
     def on_epoch(row: EpochRow) -> None:

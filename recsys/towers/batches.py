@@ -56,13 +56,17 @@ class Sampler:
     seed: int
 
     @classmethod
-    def of(cls, requests: Requests, spec: TwoTower, seed: int) -> Sampler:
-        """Use the batch of the settings, or a smaller one where an epoch had too few steps."""
-        fitting = len(requests) // (MIN_STEPS * spec.groups_per_batch)
+    def of(cls, requests: Requests, spec: TwoTower, seed: int, *, accumulate: int = 1) -> Sampler:
+        """Use the batch of the settings, or a smaller one where an epoch had too few steps.
+
+        A step is `accumulate` such batches.
+        """
+        groups = spec.groups_per_batch * accumulate
+        fitting = len(requests) // (MIN_STEPS * groups)
         width = float(np.mean(requests.shelf_end - requests.shelf_start))
         wanted = spec.rows_per_group or (_FEW if width <= _SHORT_SHELF else _MANY)
         rows = min(wanted, max(_MIN_ROWS, fitting))
-        return cls(requests, rows, spec.groups_per_batch, seed)
+        return cls(requests, rows, groups, seed)
 
     @property
     def steps(self) -> int:
@@ -90,6 +94,16 @@ class Sampler:
         return [step for step in steps if step]
 
 
+def pieces(step: list[Chunk], number: int) -> list[list[Chunk]]:
+    """Deal the chunks of a step into so many micro-steps; one left without has no row of its own.
+
+    The columns of a chunk are a function of the chunk and the step, so the gradients of the pieces
+    sum to that of the step.
+    """
+    idle = [Chunk(step[0].group, step[0].rows[:0])]
+    return [step[first::number] or idle for first in range(number)]
+
+
 @dataclass(frozen=True)
 class Batch:
     """One step on the device: B requests of this process, U sales, V rows of v."""
@@ -105,7 +119,7 @@ class Batch:
     """`Resident.as_of` of each row of v, float32 [V, A]."""
     blocks: list[Block]
     rows: int
-    """Requests of the step over all processes: the loss is a mean over these."""
+    """Requests of the step over all processes and pieces: the loss is a mean over these."""
 
 
 def past_of(requests: Requests, rows: I64 | slice) -> Past:
@@ -139,18 +153,23 @@ class Assembler:
             share,
         )
 
-    def __call__(self, chunks: list[Chunk], key: tuple[int, int, int]) -> Batch:
-        """Gather a step; `key` = (seed, epoch, step). Nothing here waits for a GPU."""
+    def __call__(
+        self, chunks: list[Chunk], key: tuple[int, int, int], *, rows: int | None = None
+    ) -> Batch:
+        """Gather a step, or a piece of one of `rows` requests; `key` = (seed, epoch, step).
+
+        Nothing here waits for a GPU.
+        """
         asks = [
             Ask(chunk.group, chunk.rows, chunk.rows[self.share.rank :: self.share.world])
             for chunk in chunks
         ]
-        rows = np.concatenate([one.mine for one in asks])
+        mine = np.concatenate([one.mine for one in asks])
         asked = ask(
             self.resident,
-            past_of(self.planner.requests, rows),
+            past_of(self.planner.requests, mine),
             length=self.spec.history,
-            request=rows,
+            request=mine,
         )
         columns = self.planner(asks, asked.window, Noise.of(*key))
         sales, place = self._places(asked.window.sale, columns.sales)
@@ -161,7 +180,7 @@ class Assembler:
             column_place=place[columns.sales],
             as_of=self.lately(columns.sales, columns.group),
             blocks=columns.blocks,
-            rows=sum(len(chunk.rows) for chunk in chunks),
+            rows=sum(len(chunk.rows) for chunk in chunks) if rows is None else rows,
         )
 
     def _places(self, events: Tensor, columns: Tensor) -> tuple[I64, Tensor]:

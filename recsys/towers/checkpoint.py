@@ -32,7 +32,7 @@ def pack(state: object, tensors: dict[str, Tensor]) -> JSON:
     match state:
         case Tensor():
             name = f"{len(tensors):06d}"
-            tensors[name] = state.detach().cpu().contiguous().clone()
+            tensors[name] = state.detach().cpu().contiguous()
             return {"tensor": name}
         case float():
             return state if math.isfinite(state) else {"float": repr(state)}

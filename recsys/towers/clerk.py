@@ -55,9 +55,11 @@ class Clerk(pl.Callback):
         self.diary.note(training.place.total, training.losses[-1])
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return  # the end of the epoch saves what is settled then
+        if len(training.losses) % training.feed.accumulate:
+            return  # in the middle of a step
         stop = trainer.strategy.reduce_boolean_decision(self.job.stop.raised, all=False)
         due = training.place.total % self.job.trainer.save_every_steps == 0
-        if stop or due or len(training.losses) >= _SETTLE_EVERY:
+        if stop or due or len(training.skipped) >= _SETTLE_EVERY:
             self._settle(training)
         if stop or due:
             training.place.seconds += time.perf_counter() - self.since
@@ -94,6 +96,7 @@ class Clerk(pl.Callback):
 
     def _balanced(self, training: Training) -> Score:
         """Judge the averaged weights, and let their bias speak as loudly as ranks best."""
+        training.follow_all()
         job, tower = self.job, training.averaged.sale_tower
         tower.loudness.fill_(1.0)
         vectors = Vectors(training.averaged, training.feed.assembler.resident)
@@ -114,7 +117,7 @@ class Clerk(pl.Callback):
             recall_at_10=score.recall,
             day0_ndcg_at_10=score.day0_ndcg,
             best=best,
-            requests_per_second=len(self.job.train) / max(seconds[0], 1e-9),
+            requests_per_second=len(training.feed.sampler.requests) / max(seconds[0], 1e-9),
             seconds=seconds[1],
             tau=float(training.averaged.tau),
             skipped=len(place.bad),
@@ -133,11 +136,12 @@ class Clerk(pl.Callback):
 
     def _write_bad(self, training: Training) -> None:
         sampler, rows = training.feed.sampler, []
+        learned = sampler.requests
         for epoch, step in training.place.bad:
             requests = np.concatenate([c.rows for c in sampler.epoch(epoch)[step]])
-            members = np.unique(self.job.train.member[requests]).tolist()
-            _, cells = ragged(self.job.train.target_ptr, requests)
-            sales = np.unique(self.job.train.target_sale[cells]).tolist()
+            members = np.unique(learned.member[requests]).tolist()
+            _, cells = ragged(learned.target_ptr, requests)
+            sales = np.unique(learned.target_sale[cells]).tolist()
             rows.append({"epoch": epoch + 1, "step": step, "members": members, "sales": sales})
         path = self.job.folder / "bad_batches.json"
         path.write_text(json.dumps(rows), encoding="utf-8")

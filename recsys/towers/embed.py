@@ -47,24 +47,27 @@ class Trained:
     """Fingerprint of the encoders."""
     fingerprint: str
     """Of the checkpoint: it goes into everything made of it."""
+    until: int
+    """UTC us: the last decision time that was learned from."""
     spectrum: Spectrum | None = None
     """Coordinates beside the towers', rows as in `sale_keys`."""
 
-    def net(self, resident: Resident, dataset: Dataset) -> TwoTowerNet:
+    def net(self, used: I64, dataset: Dataset) -> TwoTowerNet:
         """Build the net for a dataset, maybe with later sales and members than it was trained on.
 
+        `used` are the rows of the shared table in use there, I64[R], ascending.
         Values never seen keep their untrained rows; sales never seen have no own vector.
         """
         net = TwoTowerNet(
             self.spec,
             self.sizes,
-            used=resident.used,
+            used=used,
             sales=dataset.num_sales,
             seed=self.seed,
         )
         weights = dict(self.weights)
-        table = initial_rows(self.sizes, resident.used, dim=self.spec.dim, seed=self.seed)
-        weights["table"] = _moved(weights["table"], self.used, resident.used, into=table)
+        table = initial_rows(self.sizes, used, dim=self.spec.dim, seed=self.seed)
+        weights["table"] = _moved(weights["table"], self.used, used, into=table)
         keys = sale_keys(dataset.sales["sale"]).numpy()
         for name in ("sale_input.own", "sale_input.known"):
             if name in weights:
@@ -129,6 +132,7 @@ def load(folder: Path) -> Trained:
         seed=said["seed"],
         encoders=said["encoders"],
         fingerprint=fingerprint,
+        until=state.get("until", 0),
         spectrum=Spectrum(beside["past"], beside["sale"], beside["weight"]) if beside else None,
     )
 
@@ -150,7 +154,9 @@ class Embedder:
             )
         self.trained, self.dataset = trained, dataset
         resident = Resident.of(dataset, encoded, torch.device("cpu"))
-        self.vectors = Vectors(trained.net(resident, dataset), resident, trained.columns(dataset))
+        self.vectors = Vectors(
+            trained.net(resident.used, dataset), resident, trained.columns(dataset)
+        )
 
     @property
     def tau(self) -> float:

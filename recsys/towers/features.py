@@ -18,14 +18,20 @@ def clip_length(vectors: Tensor, longest: Tensor) -> Tensor:
     return vectors * factor
 
 
+def by_rows(table: Tensor, spec: TwoTower) -> bool:
+    """Tell whether a table [R, D] is so large that only the rows a step touches are updated."""
+    return len(table) > spec.rows_above
+
+
 class BagInput(nn.Module):
     """Bag and numbers of members or sales as one vector of width D."""
 
-    def __init__(self, *, fields: int, dense: int, dim: int) -> None:
+    def __init__(self, *, fields: int, dense: int, spec: TwoTower) -> None:
         """Start with equal fields and small weights for the numbers."""
         super().__init__()
+        self.spec = spec
         self.scale = nn.Parameter(torch.ones(fields))
-        self.dense = nn.Linear(dense, dim, bias=False) if dense else None
+        self.dense = nn.Linear(dense, spec.dim, bias=False) if dense else None
 
     def forward(
         self, table: Tensor, bag: Bag, rows: Tensor, *, cells: int, keep: Tensor | None
@@ -47,10 +53,16 @@ class BagInput(nn.Module):
             owner = torch.repeat_interleave(owner, counts, output_size=cells)
             weight = weight * keep[owner, field]
         total = embedding_bag(
-            bag.row[cell], table, ends - counts, mode="sum", per_sample_weights=weight
+            bag.row[cell],
+            table,
+            ends - counts,
+            mode="sum",
+            per_sample_weights=weight,
+            sparse=by_rows(table, self.spec),
         )
         if keep is not None:
-            missing = embedding(bag.missing, table) * self.scale[:, None]
+            missing = embedding(bag.missing, table, sparse=by_rows(table, self.spec))
+            missing = missing * self.scale[:, None]
             total = total + (~keep).to(total.dtype) @ missing
         if self.dense is not None:
             total = total + self.dense(bag.dense[rows])
@@ -67,7 +79,7 @@ class SaleInput(nn.Module):
         """Make a table of own vectors: zero where content speaks, noise where it cannot."""
         super().__init__()
         self.spec = spec
-        self.content = BagInput(fields=fields, dense=dense, dim=spec.dim)
+        self.content = BagInput(fields=fields, dense=dense, spec=spec)
         self.own: nn.Parameter | None = None
         # a share of a content that is not there would be nothing
         blank = spec.id == "auto" and not fields + dense
@@ -90,7 +102,7 @@ class SaleInput(nn.Module):
         z = self.content(table, bag, rows, cells=cells, keep=keep)
         if self.own is None:
             return z, z
-        own = embedding(rows, self.own)
+        own = embedding(rows, self.own, sparse=by_rows(self.own, self.spec))
         if self.bounded:
             own = clip_length(own, self.spec.delta * z.detach().norm(dim=1, keepdim=True))
         return z, z + own * self._counts(rows, noise)[:, None]

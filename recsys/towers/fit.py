@@ -15,7 +15,8 @@ import torch
 
 from recsys.domain.artefact import DISK
 from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError, SettingError
-from recsys.towers import checkpoint, encoder_laws, processes
+from recsys.domain.requests import Requests
+from recsys.towers import checkpoint, encoder_laws, processes, warm
 from recsys.towers.batches import Assembler, Sampler, Share
 from recsys.towers.clerk import Clerk
 from recsys.towers.device import Device, resolve
@@ -67,7 +68,7 @@ def fit(job: TowerJob) -> Path:
     if device.processes > 1 and not processes.inside():
         processes.run(job, device.processes, fit)
     else:
-        _run(job, device)
+        _run(warm.settled(job), device)
     if job.stop.raised:
         raise InterruptedRunError(
             f"interrupted, saved below {job.checkpoints}", signal_code=job.stop.exit_code
@@ -81,6 +82,8 @@ def fit(job: TowerJob) -> Path:
     # what was gone on with may lie elsewhere, and hold the best so far
     found = here if job.resume is None or here.exists() else job.resume.parent / best
     first = processes.share().rank == 0
+    if job.warm is not None and not processes.inside():
+        job.tell(warm.moved(job, found))
     return widen(job, found) if job.towers.spectral.rank and first else found
 
 
@@ -132,6 +135,7 @@ def _run(job: TowerJob, device: Device) -> None:
             devices=device.processes,
             strategy="ddp" if device.processes > 1 else "auto",
             max_epochs=job.towers.epochs - training.place.epoch,
+            accumulate_grad_batches=job.trainer.accumulate,
             callbacks=[Clerk(job, diary)],
             deterministic=job.trainer.deterministic,
             logger=False,
@@ -162,7 +166,8 @@ def prepare(job: TowerJob, device: Device) -> Training:
         seed=job.seed,
     )
     standardise(net, resident, job.train)
-    sampler = Sampler.of(job.train, job.towers, job.seed)
+    learned, accumulate = warm.lesson(job), job.trainer.accumulate
+    sampler = Sampler.of(learned, job.towers, job.seed, accumulate=accumulate)
     training = Training(
         net,
         place=Place(),
@@ -171,7 +176,10 @@ def prepare(job: TowerJob, device: Device) -> Training:
     )
     restore(job, training, world=share.world)
     _room(job, net)
-    training.feed = Feed(sampler, _assembler(job, resident, share), training.place)
+    assembler = _assembler(job, learned, resident, share=share)
+    training.feed = Feed(sampler, assembler, training.place, accumulate)
+    for rows in training.rows:
+        rows.to(where)
     return training.to(where)
 
 
@@ -186,10 +194,10 @@ def _kernel(towers: TwoTower, device: Device) -> Kernel:
     )
 
 
-def _assembler(job: TowerJob, resident: Resident, share: Share) -> Assembler:
+def _assembler(job: TowerJob, learned: Requests, resident: Resident, *, share: Share) -> Assembler:
     planner = Planner.of(
-        job.train,
-        resolve_loss(job.towers, job.train, job.dataset.task),
+        learned,
+        resolve_loss(job.towers, learned, job.dataset.task),
         opens_at=job.dataset.opens_at,
         device=resident.device,
     )

@@ -80,10 +80,13 @@ class TowerJob:
     seed: int = 1
     resume: Path | None = None
     """A checkpoint to go on with; None = the newest whole one in `checkpoints`, if any."""
+    warm: Path | None = None
+    """A checkpoint of an earlier training to start from; only what came after it is learned."""
     stop: StopFlag = field(default_factory=StopFlag)
     on_epoch: Callable[[EpochRow], None] = _silent
     tell: Callable[[str], None] = _silent
-    """Hears which damaged checkpoints were stepped over, and what spectral coordinates gave."""
+    """Hears which damaged checkpoints were stepped over, what spectral coordinates gave, and how
+    far vectors moved after a warm start."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of the whole run by their dotted paths, for a logger to keep."""
     data_fingerprint: str = ""

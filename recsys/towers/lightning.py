@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from recsys.domain.errors import DivergedError
-from recsys.towers.batches import Assembler, Batch, Sampler
+from recsys.towers.batches import Assembler, Batch, Sampler, pieces
+from recsys.towers.features import by_rows
 from recsys.towers.noise import Noise
-from recsys.towers.optim import adam, clip, factor, follow, set_rates
+from recsys.towers.optim import adam, clip, decay_at, factor, follow, set_rates, tables
 from recsys.towers.resident import Resident
+from recsys.towers.rows import Rows, log_of
 from recsys.towers.softmax import Kernel, chunked_softmax
 from recsys.towers.spec import TwoTower
 from recsys.towers.two_tower import TwoTowerNet, cut
@@ -42,24 +44,31 @@ class Place:
     """Epochs since the best."""
     seconds: float = 0.0
     """Spent in this epoch so far."""
+    forgotten: float = 0.0
+    """Log of the averages' decay over all steps."""
     bad: list[tuple[int, int]] = field(default_factory=list)
     """(epoch, step) of steps without a finite gradient."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Whole batches on the device; each a pure function of (seed, epoch, step)."""
+    """Whole batches on the device; each a pure function of (seed, epoch, step, piece)."""
 
     sampler: Sampler
     assembler: Assembler
     place: Place
+    accumulate: int = 1
+    """Pieces of a step."""
 
     def __iter__(self) -> Iterator[Batch]:
         """Go through the rest of the epoch in which training stands."""
         epoch, first = self.place.epoch, self.place.step
         for step, chunks in enumerate(self.sampler.epoch(epoch)):
-            if step >= first:
-                yield self.assembler(chunks, (self.sampler.seed, epoch, step))
+            if step < first:
+                continue
+            rows = sum(len(chunk.rows) for chunk in chunks)
+            for piece in pieces(chunks, self.accumulate):
+                yield self.assembler(piece, (self.sampler.seed, epoch, step), rows=rows)
 
 
 class Training(pl.LightningModule):
@@ -73,6 +82,13 @@ class Training(pl.LightningModule):
         self.place, self.kernel, self.total = place, kernel, total
         self.feed: Feed
         self.adam: torch.optim.Adam = adam(net, net.spec)
+        large = [name for name, table in tables(net).items() if by_rows(table, net.spec)]
+        weights, averages = dict(net.named_parameters()), dict(self.averaged.named_parameters())
+        self.rows = [Rows.of(weights[name], averages[name]) for name in large]
+        self.dense: list[Tensor] = [p for name, p in weights.items() if name not in large]
+        self.followers: list[Tensor] = [p for name, p in averages.items() if name not in large]
+        # torch's name for what it does not share: these gradients are sparse, we share them
+        self._ddp_params_and_buffers_to_ignore = [f"net.{name}" for name in large]
         self.losses: list[Tensor] = []
         self.skipped: list[Tensor] = []
 
@@ -101,23 +117,35 @@ class Training(pl.LightningModule):
             total = total + chunked_softmax(*part, scale, blocks=batch.blocks, kernel=self.kernel)
         loss = total * (self.feed.assembler.share.world / batch.rows)
         self.losses.append(loss.detach())
-        return loss
+        # Lightning divides by the number of pieces
+        return loss * self.feed.accumulate
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip; a gradient that is not finite makes the fused kernel skip the step, unasked."""
         del optimizer
-        length = clip(list(self.net.parameters()), self.spec.clip)
+        length = clip([*self.dense, *map(_carrier, self.rows)], self.spec.clip)
         broken = ~torch.isfinite(length)
         self.adam.found_inf = broken.float()  # type: ignore[attr-defined]  # read by fused Adam
         self.skipped.append(broken)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step at the schedule's rate, then let the averaged weights follow."""
-        set_rates(self.adam, factor(self.place.total, total=self.total, warmup=self.spec.warmup))
+        share = factor(self.place.total, total=self.total, warmup=self.spec.warmup)
+        set_rates(self.adam, share)
         super().optimizer_step(*args, **kwargs)
-        follow(self.averaged, self.net, step=self.place.total, decay=self.spec.ema)
+        decay, before = decay_at(self.place.total, self.spec.ema), self.place.forgotten
+        follow(self.followers, self.dense, decay)
+        if self.rows and not bool(self.skipped[-1]):
+            for rows in self.rows:
+                rows.step(rate=share * self.spec.row_rate, before=before, decay=decay)
+        self.place.forgotten += log_of(decay)
         self.place.step += 1
         self.place.total += 1
+
+    def follow_all(self) -> None:
+        """Let the averages of rows that no step touched lately follow, before they are used."""
+        for rows in self.rows:
+            rows.follow(self.place.forgotten)
 
     @property
     def finished(self) -> bool:
@@ -146,10 +174,19 @@ class Training(pl.LightningModule):
         in_a_row = len(row) > _IN_A_ROW and row[-1][1] - row[0][1] == _IN_A_ROW
         if len(bad) > _IN_ALL or in_a_row:
             raise DivergedError(
-                f"{len(bad)} steps had no finite gradient, the last in epoch {bad[-1][0] + 1}",
+                f"{len(bad)} steps had no finite gradient, the last is step {bad[-1][1] + 1} of "
+                f"epoch {bad[-1][0] + 1}",
                 "their member and sale rows are in bad_batches.json",
                 "lower towers.rate and towers.table_rate, or look at these rows",
             )
+
+
+def _carrier(rows: Rows) -> Tensor:
+    """Return a tensor whose gradient is that of the rows that the step touched."""
+    gradient = rows.collect()
+    carrier = torch.empty_like(gradient)
+    carrier.grad = gradient
+    return carrier
 
 
 def forward(

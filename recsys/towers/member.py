@@ -119,7 +119,7 @@ class MemberTower(nn.Module):
         """Start as the mean of the past plus small noise from the member's fields."""
         super().__init__()
         self.spec = spec
-        self.fields = BagInput(fields=fields, dense=dense, dim=spec.dim)
+        self.fields = BagInput(fields=fields, dense=dense, spec=spec)
         self.history = History(spec)
         small = 0.1 / spec.dim**0.5
         self.activity = nn.Parameter(torch.randn(_ACTIVITY, spec.dim) * small)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recsys.towers.features import by_rows
 from recsys.towers.spec import TwoTower
 from recsys.towers.two_tower import TwoTowerNet
 
@@ -15,17 +16,23 @@ _FLOOR = 0.01
 """Last rate, as a share of the peak."""
 
 
+def tables(net: TwoTowerNet) -> dict[str, nn.Parameter]:
+    """Return the weights with a row for each value or sale, by name."""
+    own = net.sale_input.own
+    return {"table": net.table} | ({} if own is None else {"sale_input.own": own})
+
+
 def adam(net: TwoTowerNet, spec: TwoTower) -> torch.optim.Adam:
     """Return fused Adam: tables, matrices, and vectors and scalars ten times faster than these.
 
-    Each group's `peak` is its rate at the top of the schedule. Nothing decays.
+    Each group's `peak` is its rate at the top of the schedule. Nothing decays. Tables of more than
+    `rows_above` rows are not in it: see `recsys.towers.rows`.
     """
-    own = net.sale_input.own
-    tables = [net.table] if own is None else [net.table, own]
-    known = {id(p) for p in tables}
-    others = [p for p in net.parameters() if id(p) not in known]
+    known = tables(net)
+    small = [p for p in known.values() if not by_rows(p, spec)]
+    others = [p for name, p in net.named_parameters() if name not in known]
     groups: list[dict[str, Any]] = [
-        {"params": tables, "peak": spec.table_rate, "betas": (0.9, 0.99)},
+        {"params": small, "peak": spec.table_rate, "betas": (0.9, 0.99)},
         {"params": [p for p in others if p.ndim > 1], "peak": spec.rate},
         {"params": [p for p in others if p.ndim <= 1], "peak": min(1.0, 10 * spec.rate)},
     ]
@@ -47,15 +54,17 @@ def set_rates(optimizer: torch.optim.Optimizer, share: float) -> None:
         group["lr"] = group["peak"] * share
 
 
+def decay_at(step: int, decay: float) -> float:
+    """Return the averages' decay at a step: it rises from 0.1 to `decay`."""
+    return min(decay, (1 + step) / (10 + step)) if decay else 0.0
+
+
 @torch.no_grad()
-def follow(averaged: nn.Module, net: nn.Module, *, step: int, decay: float) -> None:
-    """Move the averaged weights towards the net's: decay rises from 0.1 to `decay` (EMA)."""
-    slow = min(decay, (1 + step) / (10 + step)) if decay else 0.0
-    torch._foreach_lerp_(  # the public name for this does not exist
-        list(averaged.parameters()), list(net.parameters()), 1 - slow
-    )
+def follow(averaged: list[Tensor], weights: list[Tensor], decay: float) -> None:
+    """Move averaged weights towards the weights (EMA)."""
+    torch._foreach_lerp_(averaged, weights, 1 - decay)  # the public name for this does not exist
 
 
-def clip(parameters: list[nn.Parameter], longest: float) -> Tensor:
+def clip(parameters: list[Tensor], longest: float) -> Tensor:
     """Shorten the gradient of all parameters to `longest`; return its length before, a scalar."""
     return nn.utils.clip_grad_norm_(parameters, longest, foreach=True)

@@ -172,6 +172,10 @@ class TwoTower(Spec):
     """Adam rate of matrices; vectors and scalars learn ten times faster."""
     table_rate: Rate = 1e-2
     """Adam rate of the tables: categories and own vectors of sales."""
+    rows_above: Count = 1_000_000
+    """Rows above which a table is learned by row-wise Adagrad, only the rows a step touches."""
+    row_rate: Rate = 0.05
+    """Adagrad rate of such tables."""
     warmup: Share = 0.05
     """Share of the steps in which the rates rise."""
     clip: Positive = 1.0
@@ -180,6 +184,10 @@ class TwoTower(Spec):
     """Decay of the averaged weights that are judged and exported; 0 = the last weights."""
     epochs: Count = 12
     """Passes over the training requests, at most."""
+    warm_epochs: Count = 1
+    """The same after a warm start, over the requests since then."""
+    warm_rate: Rate = 0.3
+    """Factor on all rates after a warm start."""
     patience: CountOrNone = 3
     """Epochs without a better validation before training stops; 0 = never."""
     groups_per_batch: Count = 4
@@ -208,6 +216,8 @@ class Machine(Spec):
     """CPU threads; 0 = as many as physical cores this process may use."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the scores: `auto` = bf16 where the machine has it natively. fp16 is refused on a CPU."""
+    accumulate: Count = 1
+    """Batches whose gradients make one step: as one so many times as large, in less memory."""
     save_every_steps: Count = 1000
     """Steps between checkpoints; one is also made at the end of each epoch."""
     deterministic: bool = False

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from recsys.domain.artefact import read_manifest
 from recsys.domain.errors import SettingError
-from recsys.towers import checkpoint
+from recsys.towers import checkpoint, warm
 from recsys.towers.job import TowerJob
 from recsys.towers.keys import sale_keys
 from recsys.towers.lightning import Training
@@ -24,6 +25,8 @@ def meta(job: TowerJob, world: int) -> dict[str, Any]:
         "data": job.data_fingerprint,
         "encoders": job.encoded.fingerprint,
         "processes": world,
+        "accumulate": job.trainer.accumulate,
+        "warm": read_manifest(job.warm).fingerprint if job.warm else "",
     }
 
 
@@ -32,11 +35,13 @@ def save(job: TowerJob, training: Training, name: str) -> Path:
     assembler = training.feed.assembler
     state = {
         "meta": meta(job, assembler.share.world),
+        "until": int(job.train.at.max()),
         "sizes": asdict(training.net.sizes),
         "place": asdict(training.place),
         "net": dict(training.net.state_dict()),
         "averaged": dict(training.averaged.state_dict()),
         "adam": training.adam.state_dict(),
+        "rows": [rows.state() for rows in training.rows],
         "sale_keys": sale_keys(job.dataset.sales["sale"]),
         "used": torch.from_numpy(assembler.resident.used),
     }
@@ -52,17 +57,22 @@ def save(job: TowerJob, training: Training, name: str) -> Path:
 def restore(job: TowerJob, training: Training, *, world: int) -> None:
     """Go on with `job.resume`, or with the newest whole checkpoint of the folder, if any.
 
+    Without one, start from the weights of `job.warm`, if that is asked for.
+
     Raises:
         SettingError: the checkpoint is of other settings, data or a number of processes.
     """
     folder = job.resume or checkpoint.newest(job.checkpoints, job.tell)
     if folder is None:
+        warm.start(job, training)
         return
     state, _ = checkpoint.load(folder)
     _check_same(folder, state["meta"], meta(job, world))
     training.net.load_state_dict(state["net"])
     training.averaged.load_state_dict(state["averaged"])
     training.adam.load_state_dict(state["adam"])
+    for rows, kept in zip(training.rows, state.get("rows", []), strict=True):
+        rows.load(kept)
     for name, value in state["place"].items():
         setattr(training.place, name, value)
 

@@ -21,6 +21,8 @@ from recsys.towers.sale import SaleTower
 from recsys.towers.spec import TwoTower
 
 TAU_LOW, TAU_HIGH = 0.02, 0.5
+_BLOCK = 1 << 14
+"""Rows of the table that are drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,18 @@ class Sizes:
 def initial_rows(sizes: Sizes, used: I64, *, dim: int, seed: int) -> Tensor:
     """Return the untrained rows of the shared table, float32 [len(used), dim].
 
-    A row depends on the seed and its number alone, so a value never seen in training still has
-    the row that it would have had in a table trained whole.
+    `used` is ascending. A row depends on the seed and its number alone, so a value never seen in
+    training still has the row that it would have had in a table trained whole.
     """
     source = torch.Generator().manual_seed(seed)
-    whole = torch.empty(sizes.table_rows, dim).normal_(std=0.1 / dim**0.5, generator=source)
-    return whole[torch.from_numpy(used)]
+    rows = torch.empty(len(used), dim)
+    # a block at a time, for the whole table may be far larger than what is used of it
+    for first in range(0, sizes.table_rows, _BLOCK):
+        block = torch.empty(min(_BLOCK, sizes.table_rows - first), dim)
+        block.normal_(std=0.1 / dim**0.5, generator=source)
+        here = slice(*np.searchsorted(used, (first, first + _BLOCK)).tolist())
+        rows[here] = block[torch.from_numpy(used[here] - first)]
+    return rows
 
 
 class TwoTowerNet(nn.Module):

@@ -13,7 +13,7 @@ from recsys.domain.errors import ArtefactError, BrokenArtefactError
 from recsys.towers import checkpoint, embed
 from recsys.towers.embed import Embedder, _moved
 from recsys.towers.lightning import forward
-from recsys.towers.resident import Past, Resident
+from recsys.towers.resident import Past, rows_in_use
 from recsys.towers.two_tower import ask, initial_rows
 from tests.towers.shops import SMALL, Shop
 from tests.towers.test_batches import KEY, assembler, sampler
@@ -148,8 +148,8 @@ def test_own_vectors_follow_their_sale_into_later_data(shop: Shop, trained: Path
         dense=sales.dense[gone:],
     )
     encoded = replace(shop.encoded, sales=kept)
-    net = opened.net(Resident.of(after, encoded, torch.device("cpu")), after)
-    before = opened.net(shop.resident, shop.dataset)
+    net = opened.net(rows_in_use(encoded), after)
+    before = opened.net(shop.resident.used, shop.dataset)
     assert net.sale_input.own is not None
     assert before.sale_input.own is not None
     assert torch.equal(net.sale_input.own[:-1], before.sale_input.own[gone:-1])
@@ -163,8 +163,7 @@ def test_a_value_never_seen_has_the_row_of_an_untrained_table(shop: Shop, traine
     opened = embed.load(trained)
     unseen = np.setdiff1d(np.arange(opened.sizes.table_rows), opened.used)[:2]
     used = np.sort(np.concatenate((opened.used, unseen)))
-    resident = replace(shop.resident, used=used)
-    net = opened.net(resident, shop.dataset)
+    net = opened.net(used, shop.dataset)
     fresh = initial_rows(opened.sizes, unseen, dim=SMALL.dim, seed=opened.seed)
     assert torch.equal(net.table[np.searchsorted(used, unseen)], fresh)
     trained_rows = opened.weights["table"]

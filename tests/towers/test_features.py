@@ -45,7 +45,7 @@ def by_hand(table: torch.Tensor, net: BagInput, rows: list[int], keep: torch.Ten
 
 def bag_input() -> tuple[torch.Tensor, BagInput]:
     torch.manual_seed(0)
-    net = BagInput(fields=FIELDS, dense=2, dim=DIM)
+    net = BagInput(fields=FIELDS, dense=2, spec=TwoTower(dim=DIM))
     torch.nn.init.normal_(net.scale)
     return torch.randn(8, DIM), net
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from recsys.towers.optim import adam, clip, factor, follow, set_rates
+from recsys.towers.optim import adam, clip, decay_at, factor, follow, set_rates
 from recsys.towers.spec import TwoTower
 from tests.towers.shops import Shop
 
@@ -47,12 +47,12 @@ def test_rates_are_a_share_of_each_groups_peak(shop: Shop) -> None:
 def test_averages_follow_at_a_decay_that_rises(step: int, decay: float, slow: float) -> None:
     old, new = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     expected = slow * old.weight.detach() + (1 - slow) * new.weight.detach()
-    follow(old, new, step=step, decay=decay)
+    follow([old.weight], [new.weight], decay_at(step, decay))
     torch.testing.assert_close(old.weight.detach(), expected)
 
 
 def test_a_long_gradient_is_shortened_as_a_whole() -> None:
-    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    weights: list[torch.Tensor] = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
     for weight, value in zip(weights, (3.0, 4.0), strict=True):
         weight.grad = torch.tensor([value, 0.0])
     assert clip(weights, 1.0).item() == pytest.approx(5)
