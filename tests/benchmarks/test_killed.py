@@ -24,7 +24,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[TowerJob, float]:
     return job, killed.finish(job)
 
 
-@pytest.mark.parametrize("trial", killed.trials(), ids=lambda trial: trial.promise)
+@pytest.mark.parametrize("trial", list(killed.trials()), ids=lambda trial: trial.promise)
 def test_a_training_ended_anywhere_comes_to_the_same_weights(
     whole: tuple[TowerJob, float], trial: killed.Trial
 ) -> None:
