@@ -102,8 +102,8 @@ def learned_from(
     tell.task(run.console, task)
     run.folder.record(task=facts.of_task(task))
     held = need(warm.settled(job_of(task, spec, run.path)), resolve(spec.trainer))
-    run.console.fact("memory", held.text)
-    run.folder.record(memory=held.parts)
+    run.console.fact("memory", *held.lines)
+    run.folder.record(memory={"room": held.room, "parts": held.parts})
     held.fits()
     curve = tell.Curve(run.console, run.path / "metrics.csv")
 

@@ -122,6 +122,11 @@ class Batch:
     """Requests of the step over all processes and pieces: the loss is a mean over these."""
 
 
+def _waits(device: torch.device) -> bool:
+    """Tell whether the host waits for a device where the size of a result is not known before."""
+    return device.type != "cpu"
+
+
 def past_of(requests: Requests, rows: I64 | slice) -> Past:
     """Return the pasts of some requests."""
     return Past(
@@ -189,7 +194,7 @@ class Assembler:
         On a GPU the whole catalogue while it is small: finding the distinct ones would wait.
         """
         total, device = self.resident.num_sales, self.resident.device
-        if device.type != "cpu" and total <= max(events.numel() // 4, 1):
+        if _waits(device) and total <= max(events.numel() // 4, 1):
             return np.arange(total), torch.arange(total, device=device)
         needed = torch.zeros(total, dtype=torch.bool, device=device)
         needed[events] = True

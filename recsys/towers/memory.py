@@ -49,11 +49,12 @@ class Need:
         return sum(self.parts.values())
 
     @property
-    def text(self) -> str:
-        """Say it, the largest part first."""
+    def lines(self) -> tuple[str, str, str]:
+        """Say it, the largest parts first."""
         parts = sorted(self.parts.items(), key=lambda part: -part[1])
-        said = ", ".join(f"{name} {_written(size)}" for name, size in parts)
-        return f"about {_written(self.total)} of {_written(self.room)} ({self.kind}): {said}"
+        said = [f"{name} {_written(size)}" for name, size in parts]
+        head = f"about {_written(self.total)} of {_written(self.room)} ({self.kind})"
+        return head, f"{', '.join(said[:3])},", ", ".join(said[3:])
 
     def fits(self) -> None:
         """Refuse what the device does not hold.
@@ -65,7 +66,8 @@ class Need:
             return
         largest = max(self.parts, key=lambda name: self.parts[name])
         raise NoRoomError(
-            f"training needs {self.text}",
+            f"training needs {self.lines[0]}",
+            " ".join(self.lines[1:]),
             f"{_written(self.free)} are free",
             f"{largest} takes most: lower {_LEVERS[largest]}",
             "or take another device: trainer=cpu, trainer=gpu",

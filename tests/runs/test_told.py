@@ -39,6 +39,10 @@ def lines_of(facts: dict[str, Any]) -> Iterator[str]:
     features = task["features"]
     yield f"{features['of_a_sale']} fields a sale, {features['of_a_member']} a member, "
     yield f"{features['share_a_row']:.1%} share a row"
+    parts = facts["memory"]["parts"]
+    room = facts["memory"]["room"] / 2**30
+    yield f"memory   about {sum(parts.values()) / 2**20:.0f} MB of {room:.1f} GB "
+    yield from (f"{name} {size / 2**20:.0f} MB" for name, size in parts.items())
     for epoch, row in facts["epochs"].items():
         best = "best" if row["best"] else "    "
         yield (

@@ -101,10 +101,12 @@ def test_processes_on_a_cpu_share_its_memory_and_a_gpu_copies_no_save(
 
 
 def test_it_is_said_largest_first_and_refused_where_the_device_has_less() -> None:
-    parts = {"weights": 600 << 20, "data": 100 << 20, "moments": 1200 << 20}
+    parts = {"weights": 600 << 20, "data": 1 << 20, "moments": 1200 << 20, "a step": 99 << 20}
     fits = Need(parts, free=100 << 30, room=141 << 30, kind="cuda")
-    assert fits.text == (
-        "about 1.9 GB of 141.0 GB (cuda): moments 1.2 GB, weights 600 MB, data 100 MB"
+    assert fits.lines == (
+        "about 1.9 GB of 141.0 GB (cuda)",
+        "moments 1.2 GB, weights 600 MB, a step 99 MB,",
+        "data 1 MB",
     )
     fits.fits()
     small = replace(fits, free=1 << 30, room=2 << 30)
