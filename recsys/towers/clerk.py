@@ -15,6 +15,7 @@ from recsys.domain.errors import RecsysError
 from recsys.towers import checkpoint, state
 from recsys.towers.job import EpochRow, TowerJob
 from recsys.towers.lightning import Training
+from recsys.towers.memory import Slack
 from recsys.towers.monitor import Score, balance, warning
 from recsys.towers.negatives import ragged
 from recsys.towers.vectors import Vectors
@@ -32,6 +33,7 @@ class Clerk(pl.Callback):
         self.handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         self.since = time.perf_counter()
         self.cut = False
+        self.slack = Slack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the signal handlers back: they only raise a flag."""
@@ -51,6 +53,7 @@ class Clerk(pl.Callback):
         """Settle every 50 steps; save now and then, and at once when asked to stop."""
         del args, kwargs
         training = _training(pl_module)
+        self.slack()
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return  # the end of the epoch saves what is settled then
         stop = trainer.strategy.reduce_boolean_decision(self.job.stop.raised, all=False)
@@ -93,10 +96,12 @@ class Clerk(pl.Callback):
         """Judge the averaged weights, and let their bias speak as loudly as ranks best."""
         job, tower = self.job, training.averaged.sale_tower
         tower.loudness.fill_(1.0)
+        self.slack.settle()
         vectors = Vectors(training.averaged, training.feed.assembler.resident)
         louder, score = balance(
             vectors, job.validation, job.towers.balance, seed=job.seed, task=job.dataset.task
         )
+        self.slack.settle()
         tower.loudness.fill_(louder)
         return score
 

@@ -98,27 +98,36 @@ def _check(job: TowerJob) -> None:
 def _run(job: TowerJob, device: Device) -> None:
     with ExitStack() as stack:
         stack.enter_context(_threads(device.threads))
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet())
         if threading.current_thread() is threading.main_thread() and not _listens(job):
             stack.enter_context(job.stop.listening())
         training = prepare(job, device)
-        if training.finished:
-            return
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.kind == "cuda" else "cpu",
-            devices=device.processes,
-            strategy="ddp" if device.processes > 1 else "auto",
-            max_epochs=job.towers.epochs - training.place.epoch,
-            callbacks=[Clerk(job)],
-            deterministic=job.trainer.deterministic,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(training, train_dataloaders=training.feed)
+        if not training.finished:
+            lightning(job, device, training)
+
+
+def lightning(
+    job: TowerJob, device: Device, training: Training, *watching: pl.Callback, epochs: int = 0
+) -> None:
+    """Let Lightning go through the epochs that are left, or some of them.
+
+    `watching` are told of each thing before the clerk, who saves and validates.
+    """
+    trainer = pl.Trainer(
+        accelerator="gpu" if device.kind == "cuda" else "cpu",
+        devices=device.processes,
+        strategy="ddp" if device.processes > 1 else "auto",
+        max_epochs=epochs or job.towers.epochs - training.place.epoch,
+        callbacks=[*watching, Clerk(job)],
+        deterministic=job.trainer.deterministic,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(training, train_dataloaders=training.feed)
 
 
 def _listens(job: TowerJob) -> bool:
@@ -196,7 +205,7 @@ def _threads(number: int) -> Generator[None]:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """Keep Lightning's device lines, tips and advice to itself (UX 10)."""
     names = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
     loggers = [logging.getLogger(name) for name in names]
