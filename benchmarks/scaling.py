@@ -18,7 +18,6 @@ from benchmarks.apart import apart
 from benchmarks.cells import load_now, machine
 from benchmarks.turns import Row, line
 
-DOUBLINGS = 4
 AXES = ("members", "sales", "events", "history")
 
 
@@ -36,7 +35,7 @@ class Point:
         return replace(self, **{axis: asdict(self)[axis] << times})
 
 
-FULL = Point(members=5_000, sales=10_000, events=250_000, history=16)
+FULL = Point(members=2_000, sales=5_000, events=100_000, history=16)
 QUICK = Point(members=100, sales=250, events=2_000, history=4)
 
 
@@ -65,23 +64,23 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-9)), 1)[0])
 
 
-def grown(start: Point, pool: Executor) -> list[Row]:
-    """Measure all points and print them, an axis at a time; return the slopes."""
+def grown(start: Point, pool: Executor, *, points: int) -> list[Row]:
+    """Measure some points of each axis and print them, an axis at a time; return the slopes."""
     smallest = pool.submit(measured, start).result()
     rows = []
     for axis in AXES:
         fixed = ", ".join(f"{n:,} {name}" for name, n in asdict(start).items() if name != axis)
         print(f"  {axis:12}{'epoch, processor s':>20}{'memory, MB':>12}   held: {fixed}")
-        points = [start.doubled(axis, times) for times in range(DOUBLINGS)]
-        costs = [smallest, *(pool.submit(measured, point).result() for point in points[1:])]
-        sizes = [asdict(point)[axis] for point in points]
+        along = [start.doubled(axis, times) for times in range(points)]
+        costs = [smallest, *(pool.submit(measured, point).result() for point in along[1:])]
+        sizes = [asdict(point)[axis] for point in along]
         for size, cost in zip(sizes, costs, strict=True):
             print(f"  {size:<12,}{cost.seconds:>20.2f}{cost.memory:>12,.0f}")
         of_time = slope(sizes, [cost.seconds for cost in costs])
         of_memory = slope(sizes, [cost.memory for cost in costs])
         print(f"  {'slope':12}{of_time:>20.2f}{of_memory:>12.2f}")
         for name, found in ((f"epoch by {axis}", of_time), (f"memory by {axis}", of_memory)):
-            rows.append(Row(name, found, "slope", found, found, DOUBLINGS))
+            rows.append(Row(name, found, "slope", found, found, points))
     print(f"  beside {smallest.libraries:,.0f} MB that the libraries hold")
     return rows
 
@@ -89,12 +88,14 @@ def grown(start: Point, pool: Executor) -> list[Row]:
 def main() -> None:
     """Print a table for each size, and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small points, which show no slope")
-    start = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument(
+        "--quick", action="store_true", help="two small points, which show no slope"
+    )
+    quick = parser.parse_args().quick
     before, where = load_now(), machine(version("torch"))
     print(f"  random purchases, {where}, load {before} before")
     with apart("benchmarks.speed") as pool:
-        rows = grown(start, pool)
+        rows = grown(QUICK, pool, points=2) if quick else grown(FULL, pool, points=4)
     print(line("scaling", rows, machine=where, load=(before, load_now())))
 
 
