@@ -17,6 +17,7 @@ from recsys.towers.device import resolve
 from recsys.towers.fit import lightning, prepare, quiet
 from recsys.towers.job import TowerJob
 from recsys.towers.lightning import Feed, Training
+from recsys.towers.memory import Slack
 from recsys.towers.optim import factor, follow, set_rates
 
 _SETTLE_EVERY = 50
@@ -107,12 +108,14 @@ class Trained:
             self.training.feed = replace(feed, sampler=some)
 
     def bare(self) -> Took:
-        """Go through an epoch without Lightning."""
+        """Go through an epoch without Lightning; memory is given back as the clerk does it."""
+        slack = Slack()
         clock, done = Clock(), 0
         for batch in self.training.feed:
             gradient(self.training, batch)
             descend(self.training)
             done += positives(batch)
+            slack()
         took = clock.took(done)
         self._next_epoch()
         return took
