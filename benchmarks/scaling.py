@@ -35,7 +35,8 @@ class Point:
         return replace(self, **{axis: asdict(self)[axis] << times})
 
 
-FULL = Point(members=2_000, sales=5_000, events=100_000, history=16)
+FULL = Point(members=500, sales=10_000, events=100_000, history=16)
+"""Pasts are longer than the longest history, and all shelves so long that negatives are drawn."""
 QUICK = Point(members=100, sales=250, events=2_000, history=4)
 
 
