@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from benchmarks.training import descend, gradient
 from recsys.data.popularity import Popularity
 from recsys.domain.encoded import Features
 from recsys.domain.events import DAY
@@ -24,9 +25,7 @@ from recsys.domain.requests import Requests
 from recsys.towers.batches import Assembler, Sampler, Share
 from recsys.towers.lightning import Feed, Place, Training
 from recsys.towers.losses import Planner
-from recsys.towers.optim import follow
 from recsys.towers.resident import Bag, Resident
-from recsys.towers.rows import log_of
 from recsys.towers.softmax import Kernel
 from recsys.towers.spec import Sampled, TwoTower
 from recsys.towers.two_tower import Sizes, TwoTowerNet
@@ -152,23 +151,13 @@ class Step:
         sampler = Sampler(requests, size.rows, 1, 1)
         self.training.feed = Feed(sampler, assembler, self.training.place)
         self.chunks = sampler.epoch(0)
-        self.done = 0
 
     def __call__(self) -> None:
         """Do one step."""
-        training, n = self.training, self.done
-        batch = training.feed.assembler(self.chunks[n % len(self.chunks)], (1, 0, n))
-        loss = training.training_step(batch, n)
-        training.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        training.on_before_optimizer_step(training.adam)
-        training.adam.step()
-        follow(training.followers, training.dense, 0.999)
-        for rows in training.rows:
-            rows.step(rate=1e-3, before=n * log_of(0.999), decay=0.999)
-        training.losses.clear()
-        training.skipped.clear()
-        self.done += 1
+        n = self.training.place.step
+        chunks = self.chunks[n % len(self.chunks)]
+        gradient(self.training, self.training.feed.assembler(chunks, (1, 0, n)))
+        descend(self.training)
 
 
 def wait(device: torch.device) -> None:

@@ -18,6 +18,7 @@ from recsys.towers.job import EpochRow, TowerJob
 from recsys.towers.lightning import Training
 from recsys.towers.monitor import Score, balance, warning
 from recsys.towers.negatives import ragged
+from recsys.towers.slack import Slack
 from recsys.towers.vectors import Vectors
 
 _SETTLE_EVERY = 50
@@ -33,6 +34,7 @@ class Clerk(pl.Callback):
         self.handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         self.since = time.perf_counter()
         self.cut = False
+        self.slack = Slack()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the signal handlers back: they only raise a flag."""
@@ -53,6 +55,7 @@ class Clerk(pl.Callback):
         del args, kwargs
         training = _training(pl_module)
         self.diary.note(training.place.total, training.losses[-1])
+        self.slack()
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return  # the end of the epoch saves what is settled then
         if len(training.losses) % training.feed.accumulate:
@@ -99,10 +102,12 @@ class Clerk(pl.Callback):
         training.follow_all()
         job, tower = self.job, training.averaged.sale_tower
         tower.loudness.fill_(1.0)
+        self.slack.settle()
         vectors = Vectors(training.averaged, training.feed.assembler.resident)
         louder, score = balance(
             vectors, job.validation, job.towers.balance, seed=job.seed, task=job.dataset.task
         )
+        self.slack.settle()
         tower.loudness.fill_(louder)
         return score
 

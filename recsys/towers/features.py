@@ -105,15 +105,11 @@ class SaleInput(nn.Module):
         own = embedding(rows, self.own, sparse=by_rows(self.own, self.spec))
         if self.bounded:
             own = clip_length(own, self.spec.delta * z.detach().norm(dim=1, keepdim=True))
-        return z, z + own * self._counts(rows, noise)[:, None]
-
-    def _counts(self, rows: Tensor, noise: Noise | None) -> Tensor:
-        """k_i at export; in training 1, or 0 where id dropout hides the own vector."""
         if noise is None:
-            return self.known[rows]
-        if not self.spec.id_dropout:
-            return torch.ones(len(rows), device=rows.device)
-        return noise.keep(self.spec.id_dropout, 2, rows).float()
+            own = own * self.known[rows, None]
+        elif self.spec.id_dropout:
+            own = own * noise.keep(self.spec.id_dropout, 2, rows).float()[:, None]
+        return z, z + own
 
 
 def residual_mlp(*, width: int, dim: int) -> nn.Sequential:

@@ -122,30 +122,44 @@ def _check(job: TowerJob) -> None:
 def _run(job: TowerJob, device: Device) -> None:
     with ExitStack() as stack:
         stack.enter_context(_threads(device.threads))
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet())
         if not _listens(job):
             stack.enter_context(job.stop.listening())
         training = prepare(job, device)
-        if training.finished:
-            return
-        first = processes.share().rank == 0
-        diary = stack.enter_context(kept(job, training.place.total)) if first else Diary()
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.kind == "cuda" else "cpu",
-            devices=device.processes,
-            strategy="ddp" if device.processes > 1 else "auto",
-            max_epochs=job.towers.epochs - training.place.epoch,
-            accumulate_grad_batches=job.trainer.accumulate,
-            callbacks=[Clerk(job, diary)],
-            deterministic=job.trainer.deterministic,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(training, train_dataloaders=training.feed)
+        if not training.finished:
+            first = processes.share().rank == 0
+            diary = stack.enter_context(kept(job, training.place.total)) if first else Diary()
+            lightning(job, device, training, diary=diary)
+
+
+def lightning(
+    job: TowerJob,
+    device: Device,
+    training: Training,
+    *watching: pl.Callback,
+    diary: Diary | None = None,
+    epochs: int = 0,
+) -> None:
+    """Let Lightning go through the epochs that are left, or some of them.
+
+    `watching` are told of each thing before the clerk, who saves, validates and keeps a `diary`.
+    """
+    trainer = pl.Trainer(
+        accelerator="gpu" if device.kind == "cuda" else "cpu",
+        devices=device.processes,
+        strategy="ddp" if device.processes > 1 else "auto",
+        max_epochs=epochs or job.towers.epochs - training.place.epoch,
+        accumulate_grad_batches=job.trainer.accumulate,
+        callbacks=[*watching, Clerk(job, diary or Diary())],
+        deterministic=job.trainer.deterministic,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(training, train_dataloaders=training.feed)
 
 
 def _listens(job: TowerJob) -> bool:
@@ -227,10 +241,10 @@ def _threads(number: int) -> Generator[None]:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """Keep the device lines, tips and advice of Lightning and its loggers to themselves (UX 10)."""
-    lightning = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
-    names = (*lightning, "alembic", "mlflow")
+    parts = ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    names = (*parts, "alembic", "mlflow")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -130,9 +130,18 @@ class Training(pl.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step at the schedule's rate, then let the averaged weights follow."""
+        share = self.at_rate()
+        super().optimizer_step(*args, **kwargs)
+        self.move_on(share)
+
+    def at_rate(self) -> float:
+        """Set the rates of this step; return their share of the peak."""
         share = factor(self.place.total, total=self.total, warmup=self.spec.warmup)
         set_rates(self.adam, share)
-        super().optimizer_step(*args, **kwargs)
+        return share
+
+    def move_on(self, share: float) -> None:
+        """Step what Adam does not, let the averaged weights follow, count the step."""
         decay, before = decay_at(self.place.total, self.spec.ema), self.place.forgotten
         follow(self.followers, self.dense, decay)
         if self.rows and not bool(self.skipped[-1]):

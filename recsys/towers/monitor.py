@@ -17,8 +17,8 @@ from recsys.towers.resident import Resident
 from recsys.towers.vectors import Vectors
 
 TOP = 10
-_CELLS = 8_000_000
-"""Scores compared at once."""
+_CELLS, _LINES = 4_000_000, 1_000_000
+"""Scores that exist at once, and of these those that targets are compared with."""
 _CLEARLY = 1.01
 _COMPARED = 200_000_000
 """Pairs of a target and a sale on its shelf by which a factor is tried."""
@@ -72,7 +72,7 @@ def target_ranks(scores: Tensor, row: Tensor, column: Tensor, *, ties: Tensor) -
     [s], a permutation, so that a constant scorer ranks at random.
     """
     before = []
-    step = max(1, _CELLS // max(1, scores.shape[1]))
+    step = max(1, _LINES // max(1, scores.shape[1]))
     for first in range(0, len(row), step):
         cells = slice(first, first + step)
         line = scores[row[cells]]
@@ -213,7 +213,9 @@ class _Ranked:
         ties[tie_order(self.shelf, self.seed)] = np.arange(len(self.shelf))
         here = [torch.from_numpy(a).to(scores.device) for a in (keep, row, column[column >= 0])]
         order = torch.from_numpy(ties[keep]).to(scores.device)
-        ranks = top_ranks(scores[:, here[0]], here[1], here[2], ties=order)
+        # a copy of all scores would be the largest thing in memory
+        ranked = scores if len(keep) == len(self.shelf) else scores[:, here[0]]
+        ranks = top_ranks(ranked, here[1], here[2], ties=order)
         return hits(ranks.cpu().numpy(), np.searchsorted(row, np.arange(len(ptr))))
 
 
