@@ -37,7 +37,24 @@ def with_added(
             if kind in offered:
                 inside[group, name] = (path, kind)
         groups[group] |= dict.fromkeys(added[group], kind_of(type(default_of(spec, group))))
-    return Vocabulary(verb, spec, groups, choices, added=added, inside=inside)
+    implied = {
+        (group, name): found
+        for group, options in files.items()
+        for name, held in options.items()
+        if (found := overridden(held))
+    }
+    return Vocabulary(verb, spec, groups, choices, added=added, inside=inside, implied=implied)
+
+
+def overridden(held: Mapping[str, Any]) -> dict[str, str]:
+    """Return group -> option that a file chooses: `defaults: [override /data: globo]`."""
+    entries = [entry for entry in held.get("defaults", []) if isinstance(entry, dict)]
+    return {
+        key.removeprefix("override /"): option
+        for entry in entries
+        for key, option in entry.items()
+        if key.startswith("override /")
+    }
 
 
 def offered_in(spec: type[Spec], group: str) -> list[str]:

@@ -41,6 +41,8 @@ class Vocabulary:
     """group -> options that installed packages add: they have no file."""
     inside: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """(group, option) -> a dotted path below it, and the kind of a package that it holds there."""
+    implied: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    """(group, option) -> group -> option that its file chooses."""
 
     def keys(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return every dotted setting with its meaning, given the kinds chosen."""
@@ -82,8 +84,10 @@ def chosen_kinds(words: Sequence[str], vocabulary: Vocabulary) -> dict[str, str]
     """Return path -> kind for each config group and each `something.kind=...` on the line."""
     options = dict(vocabulary.choices)
     kinds: dict[str, str] = {}
-    for word in words:
-        key, _, value = word.partition("=")
+    named = [word.partition("=")[::2] for word in words]
+    for key, value in named:
+        options |= vocabulary.implied.get((key, value), {})
+    for key, value in named:
         if key in vocabulary.groups:
             options[key] = value
         elif key.endswith(".kind"):

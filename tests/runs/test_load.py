@@ -33,6 +33,14 @@ def test_words_become_a_spec() -> None:
     assert spec.data.judged_requests == 20_000
 
 
+def test_settings_of_what_an_experiment_chooses_may_be_set() -> None:
+    data = compose("train", Train, ["data.shelf_hours=12", "experiment=globo"]).data
+    assert isinstance(data, Globo)
+    assert data.shelf_hours == 12
+    with pytest.raises(SettingError, match=r"no setting called 'data.shelf_hours'"):
+        compose("train", Train, ["experiment=globo", "data=flash_sales", "data.shelf_hours=12"])
+
+
 def test_a_nested_kind_replaces_the_fields_of_the_default_kind() -> None:
     assert compose("train", Train, ["towers.loss.kind=full"]).towers.loss == Full()
     words = ["towers.loss.archive_draws=7", "towers.loss.kind=live_shelf"]
