@@ -82,6 +82,9 @@ class Spectral(Spec):
         0.25,
         0.5,
         1.0,
+        2.0,
+        4.0,
+        8.0,
     )
     """Weights tried on validation after training, beside none, in units of the towers' spread."""
 
