@@ -104,8 +104,9 @@ def ended(job: TowerJob, number: signal.Signals, *, after: float, saving: bool) 
     while process.exitcode is None:
         late = time.perf_counter() - since >= after
         if late and (not saving or drafts(job) - old):
-            done = any(job.checkpoints.glob(LAST))
             os.kill(int(process.pid or 0), number)
+            # looked for after the signal: without it the training was under way and must hear
+            done = any(job.checkpoints.glob(LAST))
             process.join()
             # one that had nothing left to do may be gone before it hears
             return None if done and process.exitcode == 0 else process.exitcode
