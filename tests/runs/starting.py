@@ -11,6 +11,8 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from recsys.runs.cli import VERBS, run_task
 from recsys.runs.guard import guarded
 from recsys.runs.load import compose
@@ -45,10 +47,13 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def verb(folder: Path, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb in a folder inside this process, whose libraries are loaded already."""
+    """Run a verb in a folder inside this process, whose libraries are loaded already.
+
+    One thread a library, as in a process of its own: the bits of sums depend on how many there are.
+    """
     spec, home, _ = VERBS[name]
     out, err = StringIO(), StringIO()
-    with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err), threadpool_limits(1):
         code = guarded(lambda: run_task(home, compose(name, spec, words)))
     return subprocess.CompletedProcess([name, *words], code, out.getvalue(), err.getvalue())
 
