@@ -26,12 +26,10 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from recsys.data import encode
-from recsys.data.requests import blocks
+from benchmarks import training
 from recsys.domain.artefact import open_artefact
 from recsys.domain.errors import InterruptedRunError
 from recsys.domain.stop import StopFlag
-from recsys.runs.prepare import prepare
 from recsys.towers.fit import fit
 from recsys.towers.job import TowerJob
 from recsys.towers.spec import Cpu, TwoTower
@@ -54,20 +52,9 @@ _PATIENCE = 120.0
 
 def job_of(folder: Path) -> TowerJob:
     """Make a training of some seconds, as train.py would."""
-    source = FlashSales(size="small", members=600)
-    dataset = prepare(source).dataset
-    cut = blocks(dataset, source)
-    encoders = encode.fit(dataset, int(cut.towers.at.max()) + 1, 12)
-    return TowerJob(
-        dataset,
-        encode.encode(encoders, dataset),
-        cut.towers,
-        cut.validation,
-        folder,
-        towers=TwoTower(dim=16, epochs=EPOCHS, patience=0),
-        trainer=Cpu(threads=1, save_every_steps=2),
-        data_fingerprint=dataset.fingerprint,
-    )
+    towers = TwoTower(dim=16, table_bits=12, epochs=EPOCHS, patience=0)
+    job = training.job_of(FlashSales(size="small", members=600), towers, folder)
+    return replace(job, trainer=Cpu(threads=1, save_every_steps=2))
 
 
 def train(job: TowerJob, listens: Event) -> None:

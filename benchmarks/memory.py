@@ -15,14 +15,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.cells import Meter, anonymous_mb
-from recsys.data import encode
-from recsys.data.requests import blocks
-from recsys.runs.prepare import prepare
+from benchmarks.training import job_of
 from recsys.towers.device import resolve
 from recsys.towers.fit import fit
-from recsys.towers.job import TowerJob
 from recsys.towers.memory import need
-from recsys.towers.spec import Cpu, TwoTower
+from recsys.towers.spec import TwoTower
 from recsys.world.spec import FlashSales
 
 SMALL, DEMO = FlashSales(size="small"), FlashSales()
@@ -36,22 +33,6 @@ SIZES: dict[str, tuple[FlashSales, TwoTower]] = {
     ),
 }
 QUICK = ("small shop, dim 512", "small shop, 1,024 wide")
-
-
-def job_of(source: FlashSales, towers: TwoTower, folder: Path) -> TowerJob:
-    """Make a training as train.py would."""
-    dataset = prepare(source).dataset
-    cut = blocks(dataset, source)
-    encoders = encode.fit(dataset, int(cut.towers.at.max()) + 1, towers.table_bits)
-    return TowerJob(
-        dataset,
-        encode.encode(encoders, dataset),
-        cut.towers,
-        cut.validation,
-        folder,
-        towers=towers,
-        trainer=Cpu(threads=1),
-    )
 
 
 def measured(name: str) -> tuple[float, float]:

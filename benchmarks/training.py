@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -12,15 +13,37 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks.turns import Clock, Took
+from recsys.data import encode
+from recsys.data.requests import blocks
+from recsys.runs.prepare import prepare as prepare_source
 from recsys.towers.batches import Batch, Chunk, Sampler
 from recsys.towers.device import resolve
 from recsys.towers.fit import lightning, prepare, quiet
 from recsys.towers.job import TowerJob
 from recsys.towers.lightning import Feed, Training
 from recsys.towers.slack import Slack
+from recsys.towers.spec import Cpu, TwoTower
+from recsys.world.spec import FlashSales
 
 _SETTLE_EVERY = 50
 """Steps between looks at the losses, as the clerk's."""
+
+
+def job_of(source: FlashSales, towers: TwoTower, folder: Path) -> TowerJob:
+    """Make a training on the built-in shop as train.py would, on one thread."""
+    dataset = prepare_source(source).dataset
+    cut = blocks(dataset, source)
+    encoders = encode.fit(dataset, int(cut.towers.at.max()) + 1, towers.table_bits)
+    return TowerJob(
+        dataset,
+        encode.encode(encoders, dataset),
+        cut.towers,
+        cut.validation,
+        folder,
+        towers=towers,
+        trainer=Cpu(threads=1),
+        data_fingerprint=dataset.fingerprint,
+    )
 
 
 def gradient(training: Training, batch: Batch) -> None:

@@ -199,7 +199,7 @@ def test_runs_of_one_store_are_told_apart_and_say_how_they_ended(
 
 
 def test_a_loss_stays_on_its_device_until_losses_are_settled() -> None:
-    # a tensor of the device `meta` cannot be read
+    # torch refuses to read a tensor of the device `meta`: what reads a loss too early is caught
     unread = torch.empty((), device="meta")
     silent = Diary()
     silent.note(diary.NOTED_EVERY, unread)
@@ -208,7 +208,7 @@ def test_a_loss_stays_on_its_device_until_losses_are_settled() -> None:
     telling.note(diary.NOTED_EVERY, unread)
     telling.note(diary.NOTED_EVERY + 1, unread)
     assert [step for step, _ in telling.noted] == [diary.NOTED_EVERY]
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         telling.settle()
 
 

@@ -47,12 +47,19 @@ def ours(
 
 
 def by_hand(
-    requests: Requests, uv: tuple[F64, F64], columns: I64, weight: F64
+    requests: Requests,
+    uv: tuple[F64, F64],
+    columns: I64,
+    weight: F64,
+    *,
+    drawn: F64 | None = None,
 ) -> tuple[float, F64]:
     """Sum -log softmax of each target over `columns` without the row's other targets.
 
-    `weight` F64[S]: for how many sales a column stands. The gradient is sum_j p_j u - u by hand.
+    `weight` F64[S]: for how many sales a column stands. `drawn` F64[S]: how often each sale is, Q;
+    a target's logit is then s - log Q (Yi et al. 2019). The gradient is sum_j p_j u - u by hand.
     """
+    pull = np.ones_like(weight) if drawn is None else 1 / drawn
     total, gradient = 0.0, np.zeros_like(uv[1])
     for row in range(requests.rows(GROUP).start, requests.rows(GROUP).stop):
         cells = slice(int(requests.target_ptr[row]), int(requests.target_ptr[row + 1]))
@@ -60,7 +67,7 @@ def by_hand(
         others = columns[~np.isin(columns, own)]
         for target, share in zip(own, requests.target_weight[cells], strict=True):
             among = np.append(others, target)
-            size = np.exp(uv[1][among] @ uv[0][row] / TAU) * np.append(weight[others], 1.0)
+            size = np.exp(uv[1][among] @ uv[0][row] / TAU) * np.append(weight[others], pull[target])
             chance = size / size.sum()
             total -= share * np.log(chance[-1])
             chance[-1] -= 1
@@ -89,36 +96,16 @@ def test_many_draws_come_to_the_softmax_over_the_shelf(
     requests, opens, _ = shop
     uv, shelf = vectors(requests, opens, 3), requests.shelf(GROUP).astype(np.int64)
     loss = Sampled(in_batch=in_batch, uniform=uniform, logq=logq)
-    wanted = by_hand(requests, uv, shelf, np.ones(len(opens)))
-    if logq == "classic":
-        # the target's own logit is corrected too: a sale drawn often has less to gain
-        share = planner_of(requests, loss, opens).share
-        everything = torch.arange(len(opens))
-        p = share(torch.tensor(GROUP), everything).double().numpy()
-        wanted = corrected(requests, uv, shelf, in_batch * p + uniform / len(shelf))
+    share = planner_of(requests, loss, opens).share
+    p = share(torch.tensor(GROUP), torch.arange(len(opens))).double().numpy()
+    # classic corrects the target's own logit too: a sale drawn often has less to gain
+    drawn = in_batch * p + uniform / len(shelf) if logq == "classic" else None
+    wanted = by_hand(requests, uv, shelf, np.ones(len(opens)), drawn=drawn)
     found = [ours(shop, loss, uv, step=step) for step in range(20)]
     total = np.mean([one[0] for one in found])
     gradient = np.mean([one[1] for one in found], axis=0)
     assert total == pytest.approx(wanted[0], rel=0.01)
     np.testing.assert_allclose(gradient, wanted[1], atol=0.02 * np.abs(wanted[1]).max())
-
-
-def corrected(requests: Requests, uv: tuple[F64, F64], shelf: I64, q: F64) -> tuple[float, F64]:
-    """Return the same where a target's logit is s - log Q (Yi et al. 2019), others' stay whole."""
-    total, gradient = 0.0, np.zeros_like(uv[1])
-    for row in range(requests.rows(GROUP).start, requests.rows(GROUP).stop):
-        cells = slice(int(requests.target_ptr[row]), int(requests.target_ptr[row + 1]))
-        own = requests.target_sale[cells]
-        others = shelf[~np.isin(shelf, own)]
-        for target, share in zip(own, requests.target_weight[cells], strict=True):
-            among = np.append(others, target)
-            size = np.exp(uv[1][among] @ uv[0][row] / TAU)
-            size[-1] /= q[target]
-            chance = size / size.sum()
-            total -= share * np.log(chance[-1])
-            chance[-1] -= 1
-            np.add.at(gradient, among, share / TAU * chance[:, None] * uv[0][row])
-    return total, gradient
 
 
 def test_the_archive_counts_as_its_share_of_the_shelf() -> None:
