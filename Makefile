@@ -24,7 +24,7 @@ quick: $(READY)  ## the loop of every day
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not data"
 
 test: $(READY)  ## everything CI runs
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY)  ## style, types, floors, dependencies, spelling
 	@$(BIN)/ruff format --check $(CODE)
