@@ -6,12 +6,13 @@ import logging
 import signal
 import warnings
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from recsys.domain.artefact import DISK
 from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError, SettingError
@@ -159,7 +160,10 @@ def lightning(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    trainer.fit(training, train_dataloaders=training.feed)
+    # a SIGTERM before the clerk has its handlers back raises the flag too, but Lightning then ends
+    # the process with exit code 0
+    with suppress(SIGTERMException):
+        trainer.fit(training, train_dataloaders=training.feed)
 
 
 def _listens(job: TowerJob) -> bool:

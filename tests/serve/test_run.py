@@ -130,7 +130,8 @@ def test_it_swaps_under_requests_refuses_damage_by_name_and_drains(
         with (bad / "sales" / "vectors.npy").open("r+b") as file:
             file.seek(300)
             file.write(b"\x00\x01\x02")
-        (root / "CURRENT").write_text(f"{bad.name}\n")
+        (root / "draft").write_text(f"{bad.name}\n")
+        (root / "draft").replace(root / "CURRENT")
         time.sleep(0.5)
         assert client.shelf()["generation"] == last
         crowd.leave()

@@ -20,6 +20,8 @@ from recsys.towers.two_tower import Sizes, TwoTowerNet
 
 CPU = torch.device("cpu")
 SMALL = TwoTower(dim=16, epochs=4)
+GENTLE = TwoTower(dim=8, epochs=2, patience=0, rate=1e-4, table_rate=1e-3)
+"""Adam makes the rounding of a gradient that nearly cancels as large as its rate: small here."""
 ENCODERS: list[Encoder] = [kind() for kind in get_args(get_args(Encoder)[0])]
 """Every way to make something of a past, as it comes: all laws of towers hold for each."""
 

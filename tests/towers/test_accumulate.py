@@ -16,7 +16,7 @@ from recsys.towers.fit import TowerJob, fit, prepare
 from recsys.towers.softmax import chunked_softmax
 from recsys.towers.spec import AutoLoss, Cpu, Ddp, Loss, Sampled, TwoTower
 from tests.towers.following import assert_same_bits, flat, newest, state_of, stopped_at
-from tests.towers.shops import Shop, job, shaken
+from tests.towers.shops import GENTLE, Shop, job, shaken
 
 POOL = Sampled(in_batch=8, uniform=12)
 BLIND = {"sale_tower.base_bias"}
@@ -24,9 +24,8 @@ BLIND = {"sale_tower.base_bias"}
 
 
 def spec(loss: Loss, groups: int) -> TwoTower:
-    return TwoTower(
-        dim=8, epochs=2, patience=0, loss=loss, groups_per_batch=groups, rows_per_group=16
-    )
+    update = {"loss": loss, "groups_per_batch": groups, "rows_per_group": 16}
+    return GENTLE.model_copy(update=update)
 
 
 def asked(shop: Shop, folder: Path, loss: Loss, *, number: int, groups: int) -> TowerJob:

@@ -18,10 +18,12 @@ from recsys.domain.errors import (
     DataRefusedError,
     DeviceError,
     DivergedError,
+    InterruptedRunError,
     NoRoomError,
     SettingError,
 )
 from recsys.domain.requests import Requests
+from recsys.towers.clerk import Clerk
 from recsys.towers.fit import EpochRow, fit
 from recsys.towers.softmax import chunked_softmax
 from recsys.towers.spec import Auto, Cpu, Gpu, Loss, Sampled, TwoTower
@@ -115,6 +117,23 @@ def test_a_full_disk_is_refused_before_the_first_step(
     with pytest.raises(NoRoomError, match="1,000 bytes free"):
         fit(job(shop, tmp_path, TWO))
     assert steps.done == 0
+
+
+def test_a_signal_in_lightnings_first_moments_is_heard_too(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Clerk.on_train_start
+
+    def early(*args: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        plain(*args)
+
+    monkeypatch.setattr(Clerk, "on_train_start", early)
+    with pytest.raises(InterruptedRunError) as told:
+        fit(job(shop, tmp_path, TWO))
+    monkeypatch.undo()
+    assert told.value.signal_code == 143
+    assert fit(job(shop, tmp_path, TWO)).exists()
 
 
 def test_training_is_quiet_and_leaves_the_process_as_it_was(

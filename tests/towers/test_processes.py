@@ -15,9 +15,8 @@ from recsys.towers import checkpoint, processes
 from recsys.towers.batches import Share
 from recsys.towers.fit import EpochRow, TowerJob, fit
 from recsys.towers.spec import Cpu, Ddp, Encoder, TwoTower
-from tests.towers.shops import ENCODERS, Shop, job, named, with_encoder
+from tests.towers.shops import ENCODERS, GENTLE, Shop, job, named, with_encoder
 
-SPEC = TwoTower(dim=8, epochs=2, patience=0)
 TWO = Ddp(processes=2, device="cpu", threads=1, precision="fp32")
 
 
@@ -32,7 +31,7 @@ def averaged(asked: TowerJob) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("encoder", ENCODERS, ids=named)
 def test_two_processes_learn_what_one_learns(shop: Shop, tmp_path: Path, encoder: Encoder) -> None:
     rows: list[EpochRow] = []
-    spec = with_encoder(SPEC, encoder)
+    spec = with_encoder(GENTLE, encoder)
     alone = replace(job(shop, tmp_path / "one", spec), trainer=Cpu(threads=1, precision="fp32"))
     together = replace(job(shop, tmp_path / "two", spec), trainer=TWO, on_epoch=rows.append)
     assert fit(alone).name == fit(together).name
@@ -91,7 +90,7 @@ def is_killed(asked: TowerJob) -> Path:
 
 @pytest.mark.slow
 def test_an_error_says_which_process_failed_and_with_what(shop: Shop, tmp_path: Path) -> None:
-    asked = job(shop, tmp_path, SPEC)
+    asked = job(shop, tmp_path, GENTLE)
     with pytest.raises(RecsysError, match=r"1 of 2 failed: ValueError: a planted fault"):
         processes.run(asked, 2, breaks_in_the_second)
     with pytest.raises(RecsysError, match=r"0 of 1 was ended by SIGKILL") as caught:

@@ -21,9 +21,9 @@ from tests.towers.following import (
     stopped_at,
     total,
 )
-from tests.towers.shops import SMALL, Shop, job, with_encoder
+from tests.towers.shops import GENTLE, SMALL, Shop, job, with_encoder
 
-LARGE = TwoTower(dim=8, epochs=2, patience=0, rows_above=1)
+LARGE = GENTLE.model_copy(update={"rows_above": 1})
 """Every table counts as large."""
 EXACT = Cpu(threads=1, precision="fp32")
 
