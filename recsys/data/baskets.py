@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from recsys.data.asof import curated_at_opening, history_end
@@ -64,6 +66,22 @@ def _days(dataset: Dataset) -> I64:
     # from a day earlier, so that the first event has a midnight before it
     days: I64 = local_days(dataset.zone, first - 2 * DAY, last)
     return days
+
+
+def sets(dataset: Dataset, keep: Bool, at: int, *, hidden_share: float) -> Requests:
+    """Return one request a member at an instant after the events of Bool[n], all its outcomes.
+
+    They stand in its past too: see `Requests.hidden_share`.
+    """
+    made = member_requests(dataset, keep)
+    instants = np.full_like(made.at, at)
+    return replace(
+        made,
+        group_at=np.full_like(made.group_at, at),
+        at=instants,
+        history_end=history_end(dataset.history, made.member, instants),
+        hidden_share=hidden_share,
+    )
 
 
 def share_of_history(dataset: Dataset, low: int, high: int) -> Bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -11,6 +12,7 @@ from recsys.data.bags import NO_CELLS, Cells, text_cells, value_cells
 from recsys.data.columns import EVERYONE, Plain, member_columns, sale_columns
 from recsys.data.encoders import Column, Encoders, load, save
 from recsys.data.hashing import MISSING, Hasher, table_row
+from recsys.data.rarity import Rarity
 from recsys.data.scales import Scale, Whitening
 from recsys.domain.arrays import F32, I64, Bool
 from recsys.domain.dataset import Dataset
@@ -21,7 +23,7 @@ __all__ = ["encode", "fit", "load", "save"]
 
 
 def fit(dataset: Dataset, until: int, table_bits: int = 18) -> Encoders:
-    """Measure edges, means and whitening on sales opened and members joined before `until`.
+    """Measure edges, means, whitening, rarity on sales opened, members joined before `until`.
 
     `until` is the end of the towers' block (UTC us); members without a date count as known.
     """
@@ -32,12 +34,14 @@ def fit(dataset: Dataset, until: int, table_bits: int = 18) -> Encoders:
             side="member",
             training=joined.fill_null(until - 1).to_numpy() < until,
             named={EVERYONE, *(feature.column for feature in dataset.schema.members)},
+            hasher=Hasher(table_bits),
         ),
         sales=_fitted(
             *sale_columns(dataset),
             side="sale",
             training=dataset.opens_at < until,
             named={feature.column for feature in dataset.schema.sales},
+            hasher=Hasher(table_bits),
         ),
         table_bits=table_bits,
     )
@@ -50,31 +54,32 @@ def _fitted(
     side: str,
     training: Bool,
     named: set[str],
+    hasher: Hasher,
 ) -> tuple[Column, ...]:
     """Fit what the schema names, and of all else (derived columns, cycles) what varies."""
     common = [feature.column for feature in features if feature.column not in named]
     values = frame.filter(pl.Series(training)).select(pl.col(common).n_unique())
     varies = {column: values[column].item() > 1 for column in common}
     return tuple(
-        _fit(frame[feature.column], feature, side=side, training=training)
+        _fit(frame[feature.column], Column(side, feature), training=training, hasher=hasher)
         for feature in features
         if varies.get(feature.column, True)
     )
 
 
-def _fit(values: pl.Series, feature: Plain, *, side: str, training: Bool) -> Column:
-    match feature:
-        case Numeric():
-            scale = Scale.fit(feature, values.filter(pl.Series(training)))
-            return Column(side, feature, scale=scale)
-        case Vector():
-            rows, known = _known_vectors(values)
-            whitening = Whitening.fit(known[training[rows]], feature.dim)
-            return Column(side, feature, whitening=whitening)
-        case Categorical() | Bag() | Text():
-            return Column(side, feature)
+def _fit(values: pl.Series, column: Column, *, training: Bool, hasher: Hasher) -> Column:
+    seen = values.filter(pl.Series(training))
+    match column.feature:
+        case Numeric() as feature:
+            return replace(column, scale=Scale.fit(feature, seen))
+        case Vector(dim=dim):
+            return replace(column, whitening=Whitening.fit(_known_vectors(seen)[1], dim))
+        case Bag() | Text():
+            return replace(column, rarity=Rarity.fit(_cells(seen, column, hasher), len(seen)))
+        case Categorical():
+            return column
         case _:
-            assert_never(feature)
+            assert_never(column.feature)
 
 
 def encode(encoders: Encoders, dataset: Dataset) -> Encoded:
@@ -94,7 +99,7 @@ def encode(encoders: Encoders, dataset: Dataset) -> Encoded:
 def _features(frame: pl.DataFrame, columns: tuple[Column, ...], hasher: Hasher) -> Features:
     cells = [
         NO_CELLS,
-        *(_cells(frame[column.feature.column], column, hasher) for column in columns),
+        *(_weighed(frame[column.feature.column], column, hasher) for column in columns),
     ]
     dense = [_dense(frame[column.feature.column], column) for column in columns]
     entity = np.concatenate([field.entity for field in cells])
@@ -118,6 +123,11 @@ def _features(frame: pl.DataFrame, columns: tuple[Column, ...], hasher: Hasher) 
             for name in _names(column.field, block.shape[1])
         ),
     )
+
+
+def _weighed(values: pl.Series, column: Column, hasher: Hasher) -> Cells:
+    cells = _cells(values, column, hasher)
+    return cells if column.rarity is None else column.rarity.weigh(cells)
 
 
 def _cells(values: pl.Series, column: Column, hasher: Hasher) -> Cells:

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from recsys.data.columns import Plain
+from recsys.data.rarity import Rarity
 from recsys.data.scales import Scale, Whitening
 
 _FEATURE: TypeAdapter[Plain] = TypeAdapter(Plain)
@@ -30,6 +31,8 @@ class Column:
     """For numerics."""
     whitening: Whitening | None = None
     """For vectors."""
+    rarity: Rarity | None = None
+    """For bags and texts."""
 
     @property
     def field(self) -> str:
@@ -105,23 +108,26 @@ def _plain_column(column: Column) -> dict[str, Any]:
         "feature": column.feature.model_dump(),
         "scale": None if column.scale is None else vars(column.scale),
         "whitened": column.whitening is not None,
+        "entities": None if column.rarity is None else column.rarity.entities,
     }
 
 
 def _column(folder: Path, place: int, plain: dict[str, Any]) -> Column:
-    scale = plain["scale"]
-    column = Column(
-        side=plain["side"],
+    scale, side = plain["scale"], plain["side"]
+
+    def arrays(*parts: str) -> list[np.ndarray]:
+        names = [folder / f"{side}_{place}_{part}.npy" for part in parts]
+        return [np.load(name, allow_pickle=False) for name in names]
+
+    # encoders of before 2026-11-27 do not weigh values
+    entities = plain.get("entities")
+    return Column(
+        side=side,
         feature=_FEATURE.validate_python(plain["feature"]),
         scale=None if scale is None else Scale(**{**scale, "edges": tuple(scale["edges"])}),
+        whitening=Whitening(*arrays("mean", "matrix")) if plain["whitened"] else None,
+        rarity=None if entities is None else Rarity(*arrays("row", "seen"), entities),
     )
-    if not plain["whitened"]:
-        return column
-    mean, matrix = (
-        np.load(folder / f"{column.side}_{place}_{part}.npy", allow_pickle=False)
-        for part in ("mean", "matrix")
-    )
-    return Column(column.side, column.feature, whitening=Whitening(mean=mean, matrix=matrix))
 
 
 def _arrays(encoders: Encoders) -> Iterator[tuple[str, np.ndarray]]:
@@ -130,3 +136,6 @@ def _arrays(encoders: Encoders) -> Iterator[tuple[str, np.ndarray]]:
             if column.whitening is not None:
                 yield f"{column.side}_{place}_mean", column.whitening.mean
                 yield f"{column.side}_{place}_matrix", column.whitening.matrix
+            if column.rarity is not None:
+                yield f"{column.side}_{place}_row", column.rarity.row
+                yield f"{column.side}_{place}_seen", column.rarity.seen

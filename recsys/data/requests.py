@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.data.baskets import baskets, member_requests, share_of_history
+from recsys.data.baskets import baskets, member_requests, sets, share_of_history
 from recsys.data.schedule import Schedule, cutoffs, instants, judging, windows
 from recsys.data.seen import first_contacts
 from recsys.data.shelves import Moments, shelf_requests
@@ -57,12 +57,10 @@ def blocks(dataset: Dataset, source: Source) -> Blocks:
         case "noon" | "hourly":
             schedule = instants(dataset, source)
             made, notes = _before_shelves(dataset, source, schedule)
-        case "engagement":
+        case "engagement" | "set":
             schedule = cutoffs(dataset, source)
             made, notes = _before_shelves(dataset, source, schedule)
-            towers = schedule.split.towers
-            at = dataset.history.at
-            made["towers"] = baskets(dataset, (at >= towers.start) & (at <= towers.last))
+            made["towers"] = _of_engagements(dataset, source, schedule.split)
         case "shown":
             split = windows(dataset, source)
             outcome_us = int(source.outcome_hours * HOUR)
@@ -93,6 +91,15 @@ def _before_shelves(
         f"that were not on its shelf; {hits:,} outcomes (member, decision, sale) were"
     )
     return made, tuple(notes)
+
+
+def _of_engagements(dataset: Dataset, source: Source, split: Split) -> Requests:
+    at = dataset.history.at
+    keep = (at >= split.towers.start) & (at <= split.towers.last)
+    if source.cadence == "set":
+        end = split.validation.start
+        return sets(dataset, keep, end, hidden_share=source.hidden_share)
+    return baskets(dataset, keep)
 
 
 def _limited(requests: Requests, source: Source, block: str) -> Requests:

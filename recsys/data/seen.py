@@ -14,8 +14,11 @@ from recsys.domain.requests import Requests
 def first_contacts(requests: Requests, history: Events) -> Requests:
     """Return requests for which what a member engaged with before is no candidate, no outcome.
 
-    Requests left without an outcome go; the weights of the others sum to 1 again.
+    Requests left without an outcome go; the weights of the others sum to 1 again. Outcomes that
+    training hides from the past stay.
     """
+    if requests.hidden_share:
+        return replace(requests, exclude_seen=True)
     row = np.repeat(np.arange(len(requests)), np.diff(requests.target_ptr))
     new = ~_known(requests, history, row)
     count = np.bincount(row[new], minlength=len(requests))

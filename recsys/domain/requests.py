@@ -48,6 +48,9 @@ class Requests:
     """Length of the outcome window in microseconds."""
     exclude_seen: bool = False
     """What a member engaged with before is no candidate."""
+    hidden_share: float = 0.0
+    """Above 0, the outcomes stand in the past, a set without order: each step of training hides
+    one with this chance, drawn anew, and asks for the hidden ones alone."""
 
     def __len__(self) -> int:
         """Count the requests."""
@@ -141,4 +144,5 @@ class Requests:
             target_weight=self.target_weight[cells],
             outcome_us=self.outcome_us,
             exclude_seen=self.exclude_seen,
+            hidden_share=self.hidden_share,
         )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
 
-Cadence = Literal["noon", "hourly", "engagement", "member", "shown"]
+Cadence = Literal["noon", "hourly", "engagement", "member", "shown", "set"]
 
 
 class Source(Spec):
@@ -28,8 +28,11 @@ class Source(Spec):
     """Sensitive columns that may be used all the same, by name."""
     cadence: Cadence = "noon"
     """When requests are made: each local noon, each local hour, at each engagement (training; one
-    cutoff per block for judging), at each member's own quantiles of time, or whenever something
-    was shown (the shelf is then what was shown)."""
+    cutoff per block for judging), at each member's own quantiles of time, whenever something was
+    shown (the shelf is then what was shown), or once a member where a past is a `set` without
+    order, a share of which each step of training hides and asks for."""
+    hidden_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Share of a past that a step of training hides and asks for, for cadence=set."""
     outcome_hours: Positive = 72.0
     """How long after a request its outcomes count; requests that are not settled stay out."""
     validation_days: Count = 1

@@ -71,7 +71,7 @@ def learned_baselines(dataset: Dataset, towers: Requests, *, spec: Evaluate) -> 
     """Fit logistic and boosted, as far as `spec` asks for them, on requests of the towers' block.
 
     Left out: what is not installed (the extra `value`), and both where the requests offer nothing
-    to tell apart.
+    to tell apart, or where outcomes stand in the pasts that the signals are made of.
     """
     desk = Desk.of(dataset.shop)
     likely = OwnCounts(dataset.history, spec.half_life_days * DAY, popular(dataset))
@@ -90,7 +90,7 @@ def learned_baselines(dataset: Dataset, towers: Requests, *, spec: Evaluate) -> 
         "boosted": lambda: fit(fit_boosted),
     }
     names = [name for name in recipes if name in spec.baselines and find_spec(NEEDS[name])]
-    if not names or len(np.unique(sample()[1])) < 2:
+    if not names or towers.hidden_share or len(np.unique(sample()[1])) < 2:
         return {}
     return {name: timed(recipes[name]) for name in names}
 

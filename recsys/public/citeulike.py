@@ -8,7 +8,7 @@ import polars as pl
 
 from recsys.domain.schema import Bag, Schema
 from recsys.domain.tables import Tables
-from recsys.public.dated import ZONE, dealt, early, midnight
+from recsys.public.dated import ZONE, early, midnight
 from recsys.public.files import lists, origin, present
 from recsys.public.published import CiteULike
 
@@ -28,28 +28,24 @@ def tables(spec: CiteULike) -> Tables:
     train = pairs["warm_emb"]
     validation = pl.concat([pairs["warm_val"], pairs["cold_item_val"]])
     test = _tested(pairs["warm_test"], pairs["cold_item_test"], only_both=spec.only_both)
-    days = dealt(train["member"].to_numpy(), train["sale"].to_numpy(), spec.deals, seed=spec.seed)
-    events = pl.concat([
-        train.with_columns(pl.Series("day", days)),
-        validation.with_columns(day=pl.lit(spec.deals, dtype=pl.Int64)),
-        test.with_columns(day=pl.lit(spec.deals + 1, dtype=pl.Int64)),
-    ])
+    parts = enumerate((train, validation, test))
+    events = pl.concat(part.with_columns(day=pl.lit(day, dtype=pl.Int64)) for day, part in parts)
     return Tables(
         name=spec.kind,
         zone=ZONE,
         schema=SCHEMA,
         sales=_bag(tags, "tags")
         .join(_bag(citations, "citations"), on="sale")
-        .with_columns(*_open(pairs, spec.deals))
+        .with_columns(*_open(pairs))
         .cast({"sale": pl.String}),
         events=events.select(
             pl.col("member", "sale").cast(pl.String), at=early(pl.col("day")), kind=pl.lit("view")
         ),
-        watermark=midnight(spec.deals + 2),
+        watermark=midnight(3),
         task="endless",
         notes=(
             f"{test.height} test pairs; {origin(files[3])}; {origin(files[4])}",
-            f"{train.height} train pairs without times, dealt by chance over {spec.deals} days",
+            f"{train.height} train pairs without times or order",
         ),
     )
 
@@ -67,13 +63,13 @@ def _tested(warm: pl.DataFrame, cold: pl.DataFrame, *, only_both: bool) -> pl.Da
     ])
 
 
-def _open(pairs: dict[str, pl.DataFrame], deals: int) -> tuple[pl.Expr, pl.Expr]:
+def _open(pairs: dict[str, pl.DataFrame]) -> tuple[pl.Expr, pl.Expr]:
     """Say from when to when each sale is open: cold ones are new on the day they are asked for."""
     of_validation = pl.col("sale").is_in(pairs["cold_item_val"]["sale"].unique().implode())
     of_test = pl.col("sale").is_in(pairs["cold_item_test"]["sale"].unique().implode())
-    day = pl.when(of_validation).then(deals).when(of_test).then(deals + 1).otherwise(-2)
+    day = pl.when(of_validation).then(1).when(of_test).then(2).otherwise(-2)
     start = pl.lit(midnight(0)).dt.cast_time_unit("us")
-    closing = pl.when(of_validation).then(start + pl.duration(days=deals + 1))
+    closing = pl.when(of_validation).then(start + pl.duration(days=2))
     return (start + pl.duration(days=day)).alias("opens_at"), closing.alias("closes_at")
 
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import polars as pl
-
-from recsys.domain.arrays import I64
-from recsys.domain.ties import uniform
 
 ZONE = "UTC"
 DAY_0 = datetime(2020, 1, 1, tzinfo=UTC)
@@ -26,11 +22,6 @@ def early(day: pl.Expr) -> pl.Expr:
     Judged decisions are made at midnight: a past is then as old in the test as in training.
     """
     return pl.lit(DAY_0).dt.cast_time_unit("us") + pl.duration(days=day, minutes=1)
-
-
-def dealt(member: I64, sale: I64, days: int, *, seed: int) -> I64:
-    """Deal pairs whose order is unknown to days 0 to days - 1 by a hash of seed and ids, I64[p]."""
-    return (uniform(seed, member, sale) * days).astype(np.int64)
 
 
 def one_out(events: pl.DataFrame) -> pl.DataFrame:

@@ -28,11 +28,10 @@ class Gowalla(Given):
     """Gowalla check-ins, the fixed LightGCN/NGCF split: 29,858 members, 40,981 places, ids only.
 
     Files: train.txt.gz, test.txt.gz; a line is `user item item ...`. Research use only.
-    Times: the set has none and its order is unknown, so the loader deals them: each train pair
-    goes, by a hash of (seed, member, place), to one of `deals` days or, a share of
-    `validation_share` of them, to the day after, the validation; the test pairs come the day
-    after that. A member's day is one training request: its outcomes are the places dealt to it,
-    its past those dealt before.
+    Times: the set has none and no order, so a member's train pairs are one set and one training
+    request: each step hides a share of `hidden_share` of it and asks for that. A share of
+    `validation_share` of the train pairs, by a hash of (seed, member, place), is dated a day
+    later, the validation; the test pairs come the day after that.
     Protocol: rank all 40,981 places but those of the member's train pairs, for the 29,858 members
     with test pairs; recall@20 divides by all test pairs of a member, nDCG@20's ideal order is cut
     at min(20, test pairs): `evaluate.ks=[20]`. A day before the test chooses the epoch; half of
@@ -43,12 +42,11 @@ class Gowalla(Given):
     kind: Literal["gowalla"] = "gowalla"
     root: str = "data/gowalla-lightgcn"
     """Folder of the two files."""
-    deals: Annotated[int, Field(ge=1, le=1000)] = 10
-    """Days that the train pairs are dealt to: requests that a member trains, at most."""
+    cadence: Cadence = "set"
     validation_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
     """Share of the train pairs that are kept for validation."""
     seed: Annotated[int, Field(ge=0)] = 1
-    """Another seed deals another order."""
+    """Another seed keeps others."""
 
 
 class Movielens1M(Given):
@@ -98,10 +96,10 @@ class CiteULike(Given):
     Files: warm_emb.csv.gz (train), warm_val, warm_test, cold_item_val, cold_item_test (.csv.gz),
     item-tag.dat.gz, citations.dat.gz; academic use only. The articles' texts are not among them.
     Columns: tags of an article and the articles it cites, by number.
-    Times: the set has none, so the loader deals the train pairs, by a hash of (seed, member,
-    article), over `deals` days; validation is the day after, the test the day after that. Warm
-    articles are open all the time, the cold ones of validation on its day, the cold ones of the
-    test from the day of the test on.
+    Times: the set has none and no order, so a member's train pairs are one set and one training
+    request: each step hides a share of `hidden_share` of it and asks for that. Validation is
+    dated a day later, the test the day after that. Warm articles are open all the time, the cold
+    ones of validation on its day, the cold ones of the test from the day of the test on.
     Protocol: three rankings without what the member knows, `evaluate.ks=[20]`. Slice day0 is the
     cold ranking: 1,698 cold articles, the 4,846 members with cold test pairs. Slice older is the
     warm one: 13,584 articles, 4,591 members. `all` ranks both together for the 5,352 members who
@@ -113,10 +111,7 @@ class CiteULike(Given):
     kind: Literal["citeulike"] = "citeulike"
     root: str = "data/citeulike-a-cold"
     """Folder of the seven files."""
-    deals: Annotated[int, Field(ge=1, le=1000)] = 10
-    """Days that the train pairs are dealt to: requests that a member trains, at most."""
-    seed: Annotated[int, Field(ge=0)] = 1
-    """Another seed deals another order."""
+    cadence: Cadence = "set"
     only_both: bool = False
     """Test only members with cold and warm test pairs."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recsys.domain.arrays import I64
 from recsys.domain.requests import Requests
+from recsys.towers.hidden import hidden, without
 from recsys.towers.lately import Lately
 from recsys.towers.losses import Ask, Planner
 from recsys.towers.member import Asked
@@ -176,7 +177,11 @@ class Assembler:
             length=self.spec.history,
             request=mine,
         )
-        columns = self.planner(asks, asked.window, Noise.of(*key))
+        noise, share = Noise.of(*key), self.planner.requests.hidden_share
+        if share:
+            gone = hidden(share, asked.request[:, None], asked.window.sale, noise=noise)
+            asked = replace(asked, window=without(asked.window, gone))
+        columns = self.planner(asks, asked.window, noise)
         sales, place = self._places(asked.window.sale, columns.sales)
         return Batch(
             asked=asked,

@@ -10,6 +10,9 @@ from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag
 from recsys.towers.spec import TwoTower
 
+START = 0.1
+"""Length of the vector of one value, or of all numbers together, before training."""
+
 
 def clip_length(vectors: Tensor, longest: Tensor) -> Tensor:
     """Shorten rows [n, D] that are longer than `longest` [n, 1]; the others stay."""
@@ -23,15 +26,22 @@ def by_rows(table: Tensor, spec: TwoTower) -> bool:
     return len(table) > spec.rows_above
 
 
+def linear(numbers: int, dim: int, *, start: float) -> nn.Linear:
+    """Return a map of standardised numbers to vectors that are `start` long before training."""
+    made = nn.Linear(numbers, dim, bias=False)
+    nn.init.normal_(made.weight, std=start / (numbers * dim) ** 0.5)
+    return made
+
+
 class BagInput(nn.Module):
     """Bag and numbers of members or sales as one vector of width D."""
 
-    def __init__(self, *, fields: int, dense: int, spec: TwoTower) -> None:
-        """Start with equal fields and small weights for the numbers."""
+    def __init__(self, *, fields: int, dense: int, spec: TwoTower, start: float = START) -> None:
+        """Start with equal fields, each `start` long, and all numbers together as one of them."""
         super().__init__()
         self.spec = spec
-        self.scale = nn.Parameter(torch.ones(fields))
-        self.dense = nn.Linear(dense, spec.dim, bias=False) if dense else None
+        self.scale = nn.Parameter(torch.full((fields,), start / START))
+        self.dense = linear(dense, spec.dim, start=start) if dense else None
 
     def forward(
         self, table: Tensor, bag: Bag, rows: Tensor, *, cells: int, keep: Tensor | None
@@ -87,7 +97,7 @@ class SaleInput(nn.Module):
         if spec.id != "off":
             start = torch.zeros(sales, spec.dim)
             if not self.bounded:
-                start.normal_(std=0.1 / spec.dim**0.5)
+                start.normal_(std=START / spec.dim**0.5)
             self.own = nn.Parameter(start)
         self.register_buffer("known", torch.zeros(sales))
 

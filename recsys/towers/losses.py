@@ -15,6 +15,7 @@ from recsys.towers import laws
 from recsys.towers.carry import carry
 from recsys.towers.choice import Choice
 from recsys.towers.columns import Layout, Places
+from recsys.towers.hidden import hidden, reweighted
 from recsys.towers.negatives import (
     ARCHIVE,
     UNIFORM,
@@ -128,7 +129,7 @@ class Planner:
         # what is on the shelf stands there whole, and no draw of it counts again
         wanted = carry(each, board.device)[layout.slot]
         archived = places.offset(layout, sales, wanted)
-        mine = self._mine(asks)
+        mine = self._mine(asks, noise)
         found = places.find(mine.slot[mine.cells.row], board.target_sale[mine.cells.cell])
         return Columns(
             sales,
@@ -146,11 +147,13 @@ class Planner:
         requests, board = self.requests, self.board
         groups = np.array([ask.group for ask in asks])
         neighbours = [ask.rows[: loss.in_batch] for ask in asks]
-        taken = np.array([len(rows) for rows in neighbours])
+        each = [board.draws(loss.in_batch, len(rows)) for rows in neighbours]
+        times = np.repeat(each, [len(rows) for rows in neighbours])
+        taken = np.array([n * len(rows) for n, rows in zip(each, neighbours, strict=True)])
         layout = Layout.of(requests, groups, taken + loss.uniform, device=board.device)
         host = np.stack((taken, np.cumsum(taken) - taken))
         many, first = carry(host, board.device)[:, layout.slot]
-        picked = in_batch_targets(board, np.concatenate(neighbours), noise=noise)
+        picked = in_batch_targets(board, np.concatenate(neighbours), times=times, noise=noise)
         length, group = layout.length[layout.slot], layout.group[layout.slot]
         draw = layout.start[layout.slot] + noise.below(length, UNIFORM, group, layout.within)
         sales = board.shelf(draw)
@@ -160,7 +163,7 @@ class Planner:
         places = Places.of(
             layout, sales, torch.ones_like(sales, dtype=torch.bool), num_sales=self.num_sales
         )
-        mine = self._mine(asks)
+        mine = self._mine(asks, noise)
         slot = mine.slot[mine.cells.row]
         wanted = board.target_sale[mine.cells.cell]
         every = torch.cat((sales, wanted))
@@ -199,7 +202,7 @@ class Planner:
         every = torch.ones_like(sales, dtype=torch.bool)
         places = Places.of(layout, sales, every, num_sales=self.num_sales)
         offset = places.offset(layout, sales, -loss.log_q(layout))
-        mine = self._mine(asks)
+        mine = self._mine(asks, noise)
         slot, wanted = mine.slot[mine.cells.row], board.target_sale[mine.cells.cell]
         column = torch.arange(len(sales), len(sales) + len(wanted), device=board.device)
         found = places.find(slot, wanted)
@@ -238,14 +241,16 @@ class Planner:
         """Count the sales."""
         return self.share.num_sales
 
-    def _mine(self, asks: list[Ask]) -> _Mine:
+    def _mine(self, asks: list[Ask], noise: Noise) -> _Mine:
+        board, share = self.board, self.requests.hidden_share
         slot = np.repeat(np.arange(len(asks)), [len(ask.mine) for ask in asks])
-        cells = self.board.cells(np.concatenate([ask.mine for ask in asks]))
-        return _Mine(
-            cells,
-            carry(slot, self.board.device),
-            self.board.target_weight[cells.cell],
-        )
+        cells = board.cells(np.concatenate([ask.mine for ask in asks]))
+        weight = board.target_weight[cells.cell]
+        if share:
+            request = cells.request[cells.row]
+            asked = hidden(share, request, board.target_sale[cells.cell], noise=noise)
+            weight = reweighted(weight, asked, row=cells.row, rows=len(slot))
+        return _Mine(cells, carry(slot, board.device), weight)
 
 
 @dataclass(frozen=True)

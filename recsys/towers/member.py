@@ -11,7 +11,7 @@ from torch.nn.functional import embedding, normalize, softplus
 
 from recsys.domain.events import Kind
 from recsys.towers.encoder import reader
-from recsys.towers.features import BagInput, residual_mlp
+from recsys.towers.features import START, BagInput, linear, residual_mlp
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag, Window
 from recsys.towers.spec import TwoTower
@@ -20,6 +20,8 @@ _WHATS = 5 * len(Kind)
 """Pairs of event kind and channel."""
 _ACTIVITY = 16
 """Buckets of log2(1 + events so far)."""
+_QUIET = 0.1 * START
+"""Length of each other part than the past before training: a mean over the past is short."""
 NUMBERS = 4 + len(Kind)
 """Numbers made of a past: see `past_numbers`."""
 
@@ -116,15 +118,15 @@ class MemberTower(nn.Module):
     number_scale: Tensor
 
     def __init__(self, spec: TwoTower, *, fields: int, dense: int) -> None:
-        """Start as the mean of the past plus small noise from the member's fields."""
+        """Start as the mean of the past; what else is known of a member starts quiet."""
         super().__init__()
         self.spec = spec
-        self.fields = BagInput(fields=fields, dense=dense, spec=spec)
+        self.fields = BagInput(fields=fields, dense=dense, spec=spec, start=_QUIET)
         self.history = History(spec)
-        small = 0.1 / spec.dim**0.5
+        small = _QUIET / spec.dim**0.5
         self.activity = nn.Parameter(torch.randn(_ACTIVITY, spec.dim) * small)
         self.last_channel = nn.Parameter(torch.randn(6, spec.dim) * small)
-        self.numbers = nn.Linear(NUMBERS, spec.dim, bias=False)
+        self.numbers = linear(NUMBERS, spec.dim, start=_QUIET)
         self.mlp = residual_mlp(width=2 * spec.dim, dim=spec.dim)
         self.register_buffer("number_mean", torch.zeros(NUMBERS))
         self.register_buffer("number_scale", torch.ones(NUMBERS))

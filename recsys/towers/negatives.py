@@ -55,6 +55,14 @@ class Board:
         """Where it lies."""
         return self.shelf_sale.device
 
+    def draws(self, columns: int, rows: int) -> int:
+        """Return how many targets each of some requests lends to so many columns, one at least.
+
+        No more than a request of the training part has on average.
+        """
+        mean = len(self.target_sale) / max(len(self.requests), 1)
+        return max(1, min(columns // max(rows, 1), int(mean)))
+
     def shelf(self, cell: Tensor) -> Tensor:
         """Return the sales in cells of the shelves, int64; beyond the end the last one."""
         return self.shelf_sale[cell.clamp(max=len(self.shelf_sale) - 1)]
@@ -122,17 +130,21 @@ def log_q(share: Tensor, *, in_batch: Tensor, uniform: int, eligible: Tensor) ->
     return torch.log(in_batch * share + uniform / eligible.clamp(min=1))
 
 
-def in_batch_targets(board: Board, rows: I64, *, noise: Noise) -> Tensor:
-    """Draw one target of each of n requests by its weight, sale rows int64 [n].
+def in_batch_targets(board: Board, rows: I64, *, times: I64, noise: Noise) -> Tensor:
+    """Draw `times` I64[n] targets of each of n requests by their weights, sale rows int64 [sum].
 
-    Every request needs a target.
+    The draws of one request stand evenly apart, so that few are equal (systematic sampling); each
+    target is expected times * weight among them. Every request needs a target.
     """
     cells = board.cells(rows)
     total = board.target_weight[cells.cell].double().cumsum(0)
-    host = carry(np.stack((cells.ptr[:-1], cells.ptr[1:] - 1)), total.device)
-    first, last = host
+    request = np.repeat(np.arange(len(rows)), times)
+    number = np.arange(len(request)) - np.repeat(np.cumsum(times) - times, times)
+    found = (cells.ptr[request], cells.ptr[request + 1] - 1, request, number, times[request])
+    first, last, row, nth, of = carry(np.stack(found), total.device)
     before = torch.where(first > 0, total[(first - 1).clamp(min=0)], torch.zeros_like(total[:1]))
-    wanted = before + noise.unit(IN_BATCH, cells.request) * (total[last] - before)
+    share = (nth + noise.unit(IN_BATCH, cells.request[row])) / of
+    wanted = before + share * (total[last] - before)
     drawn = torch.searchsorted(total, wanted, right=True)
     return board.target_sale[cells.cell[torch.clamp(drawn, first, last)]]
 

@@ -12,6 +12,7 @@ from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share,
 
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+Temperature = Annotated[float, Field(ge=0.02, le=0.5)]
 Width = Annotated[int, Field(ge=4, le=1024)]
 LogQ = Literal["classic", "refined", "off"]
 
@@ -31,7 +32,8 @@ class Sampled(Spec):
 
     kind: Literal["sampled"] = "sampled"
     in_batch: CountOrNone = 512
-    """Columns taken from the targets of other requests of the same decision time."""
+    """Columns taken from the targets of other requests of the same decision time: one of each, or
+    several where requests are few and have many."""
     uniform: CountOrNone = 1024
     """Columns drawn uniformly from the shelf, for each decision time of a step."""
     logq: LogQ = "classic"
@@ -161,8 +163,10 @@ class TwoTower(Spec):
     """Coordinates from an SVD, for sales that were there at the training."""
     loss: Loss = AutoLoss()
     """Which sales each request is compared with."""
-    tau: Annotated[float, Field(ge=0.02, le=0.5)] = 0.07
-    """Temperature at the start; it is learned within [0.02, 0.5]."""
+    tau: Temperature = 0.07
+    """Temperature at the start; it is learned within [`tau_low`, 0.5]."""
+    tau_low: Temperature = 0.02
+    """Lowest temperature: the lower it falls, the closer training is fitted."""
     sharpness: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
     """How hard negatives are pushed for each pull at a target (BSL's t2); 1 is softmax."""
     top_k: CountOrNone = 0
@@ -200,9 +204,11 @@ class TwoTower(Spec):
     0 = 32 on short shelves, 512 on those of more than 1,000 sales."""
 
     @model_validator(mode="after")
-    def _widths_fit(self) -> TwoTower:
+    def _settings_fit(self) -> TwoTower:
         if isinstance(self.encoder, Causal) and self.dim % self.encoder.heads:
             raise ValueError(f"dim {self.dim} is no multiple of encoder.heads {self.encoder.heads}")
+        if self.tau < self.tau_low:
+            raise ValueError(f"tau {self.tau} starts below tau_low {self.tau_low}")
         widths = (self.dim, *self.matryoshka)
         if any(after >= before for before, after in pairwise(widths)):
             raise ValueError(f"matryoshka must fall from dim {self.dim}, found {self.matryoshka}")

@@ -13,14 +13,14 @@ from torch.nn.functional import normalize
 from recsys.domain.arrays import I64
 from recsys.domain.encoded import Encoded
 from recsys.towers.carry import carry
-from recsys.towers.features import SaleInput
+from recsys.towers.features import START, SaleInput
 from recsys.towers.member import Asked, MemberTower
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Past, Resident
 from recsys.towers.sale import SaleTower
 from recsys.towers.spec import TwoTower
 
-TAU_LOW, TAU_HIGH = 0.02, 0.5
+TAU_HIGH = 0.5
 _BLOCK = 1 << 14
 """Rows of the table that are drawn at once."""
 
@@ -58,7 +58,7 @@ def initial_rows(sizes: Sizes, used: I64, *, dim: int, seed: int) -> Tensor:
     # a block at a time, for the whole table may be far larger than what is used of it
     for first in range(0, sizes.table_rows, _BLOCK):
         block = torch.empty(min(_BLOCK, sizes.table_rows - first), dim)
-        block.normal_(std=0.1 / dim**0.5, generator=source)
+        block.normal_(std=START / dim**0.5, generator=source)
         here = slice(*np.searchsorted(used, (first, first + _BLOCK)).tolist())
         rows[here] = block[torch.from_numpy(used[here] - first)]
     return rows
@@ -85,8 +85,8 @@ class TwoTowerNet(nn.Module):
 
     @property
     def tau(self) -> Tensor:
-        """Temperature of training logits, a scalar in [0.02, 0.5]."""
-        return self.log_tau.clamp(math.log(TAU_LOW), math.log(TAU_HIGH)).exp()
+        """Temperature of training logits, a scalar in [spec.tau_low, 0.5]."""
+        return self.log_tau.clamp(math.log(self.spec.tau_low), math.log(TAU_HIGH)).exp()
 
     def sale_x(
         self, resident: Resident, rows: I64, *, noise: Noise | None

@@ -23,7 +23,7 @@ def source(tmp_path: Path) -> Gowalla:
     for name, lines in zip(gowalla.FILES, (TRAIN, TEST), strict=True):
         text = "".join(f"{m} {' '.join(map(str, places))}\n" for m, places in lines.items())
         (tmp_path / name).write_bytes(gzip.compress(text.encode()))
-    return Gowalla(root=str(tmp_path), deals=4, validation_share=0.2)
+    return Gowalla(root=str(tmp_path), validation_share=0.2)
 
 
 def pairs(dataset: Dataset, requests: Requests) -> list[tuple[int, int]]:
@@ -48,18 +48,23 @@ def test_the_test_is_the_published_file_pair_for_pair(source: Gowalla) -> None:
     assert past.tolist() == [20] * 29
 
 
-def test_each_train_pair_is_dealt_once_and_validation_comes_last(source: Gowalla) -> None:
+def test_each_train_pair_is_asked_for_once_in_sets_or_in_validation(source: Gowalla) -> None:
     dataset = check(gowalla.tables(source), source).dataset
     made = blocks(dataset, source)
     judged = pairs(dataset, made.value) + pairs(dataset, made.calibration)
     assert sorted(judged) == pairs(dataset, made.validation)
     assert sorted(pairs(dataset, made.towers) + judged) == pairs_of(TRAIN)
     assert 0.1 < len(judged) / 600 < 0.3
-    assert np.unique(made.towers.at).size == 4
+    assert len(made.towers) == len(TRAIN)
+    assert made.towers.hidden_share == source.hidden_share
+    past = made.towers.history_end - dataset.history.member_ptr[made.towers.member]
+    assert np.array_equal(past, np.diff(made.towers.target_ptr))
     assert set(made.value.member) & set(made.calibration.member) == set()
 
 
-def test_another_seed_deals_another_order_and_the_same_seed_the_same(source: Gowalla) -> None:
+def test_another_seed_keeps_others_for_validation_and_the_same_seed_the_same(
+    source: Gowalla,
+) -> None:
     again = gowalla.tables(source).events
     other = gowalla.tables(source.model_copy(update={"seed": 2})).events
     assert gowalla.tables(source).events.equals(again)
@@ -67,10 +72,11 @@ def test_another_seed_deals_another_order_and_the_same_seed_the_same(source: Gow
     assert other.select("member", "sale").equals(again.select("member", "sale"))
 
 
-def test_notes_name_the_bytes_of_the_test_and_the_dealing(source: Gowalla) -> None:
+def test_notes_name_the_bytes_of_the_test_and_what_validates(source: Gowalla) -> None:
     notes = " ".join(gowalla.tables(source).notes)
     assert "600 train pairs and 58 test pairs; md5 of test.txt.gz: " in notes
-    assert "dealt by chance (seed 1)" in notes
+    assert "no times and no order in the set" in notes
+    assert "drawn by chance (seed 1), are validation" in notes
 
 
 @pytest.mark.data

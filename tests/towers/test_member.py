@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import softplus
+from torch.nn.functional import cosine_similarity, softplus
 
 from recsys.towers.batches import past_of
+from recsys.towers.features import START
 from recsys.towers.member import NUMBERS, History, past_numbers
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Window
@@ -93,3 +94,27 @@ def test_a_hidden_past_looks_like_no_past(shop: Shop, encoder: Encoder) -> None:
         x = torch.randn(*asked.window.sale.shape, 16, generator=torch.Generator().manual_seed(0))
         made.append(net.member_vectors(shop.resident, asked, x, noise=noise).detach())
     torch.testing.assert_close(*made)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=named)
+def test_before_training_a_member_is_the_mean_of_the_past(shop: Shop, encoder: Encoder) -> None:
+    spec = TwoTower(dim=64, encoder=encoder)
+    net, requests = shop.net(spec), shop.blocks.towers
+    rows = np.flatnonzero(requests.history_end > shop.resident.member_ptr[requests.member])
+    asked = ask(shop.resident, past_of(requests, rows), length=8, request=rows)
+    everything = np.arange(shop.resident.num_sales)
+    _, x = net.sale_x(shop.resident, everything, noise=None)
+    events = x[asked.window.sale]
+    u = net.member_vectors(shop.resident, asked, events, noise=None).detach()
+    mean = net.member_tower.history(events, asked.window, asked.window.valid).detach()
+    alike = cosine_similarity(u[:, :-1], mean[:, :-1], dim=1)
+    assert float(alike.quantile(0.05)) > 0.9
+
+
+def test_before_training_content_in_numbers_is_as_loud_as_a_value(shop: Shop) -> None:
+    content = shop.net(TwoTower(dim=64)).sale_input.content
+    assert content.dense is not None
+    numbers = torch.randn(1000, content.dense.in_features, generator=torch.Generator())
+    assert float(content.dense(numbers).detach().norm(dim=1).mean()) == pytest.approx(
+        START, rel=0.2
+    )

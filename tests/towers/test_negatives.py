@@ -51,7 +51,12 @@ PLAN = endless([[0], [0, 1], [2], [0]], [[1.0], [0.25, 0.75], [1.0], [1.0]])
 CPU = torch.device("cpu")
 BOARD = Board.of(PLAN, CPU)
 ALL = torch.arange(6)
+TWO = np.array([2, 1])
 GROUP = torch.tensor(0)
+
+
+def times(rows: I64, each: int = 1) -> I64:
+    return np.full(len(rows), each)
 
 
 def share_of(sales: Tensor) -> Tensor:
@@ -72,8 +77,10 @@ def test_shares_of_a_group_sum_to_one() -> None:
     assert float(share_of(ALL).sum()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("in_batch", "uniform"), [(2, 0), (0, 5), (2, 5)])
-def test_a_pool_estimates_the_exact_sum(in_batch: int, uniform: int) -> None:
+@pytest.mark.parametrize(
+    ("in_batch", "uniform", "each"), [(2, 0, 1), (0, 5, 1), (2, 5, 1), (2, 5, 3)]
+)
+def test_a_pool_estimates_the_exact_sum(in_batch: int, uniform: int, each: int) -> None:
     scores = torch.tensor([2.0, -1.0, 0.5, 1.0, -0.3, 0.2])
     p = share_of(ALL)
     reachable = (p > 0) if uniform == 0 else torch.ones(6, dtype=torch.bool)
@@ -84,9 +91,9 @@ def test_a_pool_estimates_the_exact_sum(in_batch: int, uniform: int) -> None:
         # a batch of the group: some of its requests, in random order
         rows: I64 = generator(7, draw).permutation(4)[:in_batch]
         noise = Noise.of(7, draw)
-        drawn = in_batch_targets(BOARD, rows, noise=noise)
+        drawn = in_batch_targets(BOARD, rows, times=times(rows, each), noise=noise)
         pool = torch.cat((drawn, noise.below(torch.tensor(6), UNIFORM, places)))
-        offset = -logs(share_of(pool), in_batch=in_batch, uniform=uniform)
+        offset = -logs(share_of(pool), in_batch=in_batch * each, uniform=uniform)
         sums[draw] = float((scores[pool] + offset).exp().sum())
     error = sums.std() / np.sqrt(DRAWS)
     assert abs(sums.mean() - exact) < 3.3 * error
@@ -122,7 +129,8 @@ def test_draws_depend_on_their_keys_alone() -> None:
 
 def test_a_row_draws_its_targets_by_weight() -> None:
     drawn = torch.cat([
-        in_batch_targets(BOARD, np.array([2, 1]), noise=Noise.of(5, draw)) for draw in range(1000)
+        in_batch_targets(BOARD, TWO, times=times(TWO), noise=Noise.of(5, draw))
+        for draw in range(1000)
     ])
     assert torch.all(drawn[::2] == 2)
     assert set(drawn[1::2].tolist()) == {0, 1}
@@ -132,9 +140,29 @@ def test_a_row_draws_its_targets_by_weight() -> None:
 def test_what_a_request_draws_does_not_depend_on_its_neighbours() -> None:
     many = endless([[0, 1, 2]] * 40, [[0.2, 0.3, 0.5]] * 40)
     board, noise = Board.of(many, CPU), Noise.of(1)
-    whole = in_batch_targets(board, np.arange(40), noise=noise)
-    assert torch.equal(in_batch_targets(board, np.array([30, 7]), noise=noise), whole[[30, 7]])
-    assert len(set(whole.tolist())) == 3
+    every, some = np.arange(40), np.array([30, 7])
+    whole = in_batch_targets(board, every, times=times(every, 2), noise=noise).view(40, 2)
+    found = in_batch_targets(board, some, times=times(some, 2), noise=noise).view(2, 2)
+    assert torch.equal(found, whole[[30, 7]])
+    assert len(set(whole.flatten().tolist())) == 3
+
+
+def test_draws_of_a_request_stand_apart_and_each_target_comes_as_often_as_it_weighs() -> None:
+    board = Board.of(endless([[0, 1, 2, 3]], [[0.5, 0.25, 0.125, 0.125]]), CPU)
+    counts = torch.zeros(4)
+    for draw in range(DRAWS):
+        one = np.zeros(1, dtype=np.int64)
+        drawn = in_batch_targets(board, one, times=times(one, 4), noise=Noise.of(9, draw))
+        found = torch.bincount(drawn, minlength=4)
+        assert found[:2].tolist() == [2, 1]
+        counts += found
+    assert (counts / DRAWS).tolist() == pytest.approx([2, 1, 0.5, 0.5], abs=0.07)
+
+
+def test_few_requests_with_many_targets_lend_several_each() -> None:
+    board = Board.of(endless([[0, 1, 2, 3]] * 10, [[0.25] * 4] * 10), CPU)
+    assert [board.draws(40, rows) for rows in (1, 10, 15, 40, 50)] == [4, 4, 2, 1, 1]
+    assert BOARD.draws(40, 2) == 1
 
 
 def test_ragged_rows_come_in_the_order_asked_for() -> None:
