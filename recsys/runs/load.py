@@ -38,7 +38,7 @@ from recsys.runs.console import show
 from recsys.runs.guard import guarded
 from recsys.runs.help import help_text
 from recsys.runs.sentences import sentences
-from recsys.runs.settings import variants
+from recsys.runs.settings import nested_unions, settled, variants
 
 S = TypeVar("S", bound=Spec)
 
@@ -194,18 +194,6 @@ def values_of(word: str) -> list[str]:
     return [word.partition("=")[2]]
 
 
-def nested_unions(spec: type[Spec], prefix: str = "", depth: int = 0) -> list[str]:
-    """Return the dotted paths of unions below the config groups."""
-    found = []
-    for name, field in spec.model_fields.items():
-        below = variants(field.annotation)
-        if depth and len(below) > 1:
-            found.append(f"{prefix}{name}")
-        for variant in below:
-            found += nested_unions(variant, f"{prefix}{name}.", depth + 1)
-    return list(dict.fromkeys(found))
-
-
 def compose(verb: str, spec: type[S], words: Sequence[str]) -> S:
     """Compose a verb's config from its files and the words, and check it into its Spec.
 
@@ -253,7 +241,7 @@ def accept(config: DictConfig, spec: type[S]) -> S:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as refused:
         raise SettingError(f"{refused.full_key}: {str(refused).splitlines()[0]}") from None
-    return from_plain(plain, spec)
+    return from_plain(settled(plain, spec), spec)
 
 
 def from_plain(plain: Any, spec: type[S]) -> S:

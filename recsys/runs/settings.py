@@ -41,6 +41,39 @@ def variants_at(spec: type[Spec], path: str) -> tuple[type[Spec], ...]:
     return found
 
 
+def nested_unions(spec: type[Spec], prefix: str = "", depth: int = 0) -> list[str]:
+    """Return the dotted paths of unions below the config groups."""
+    found = []
+    for name, field in spec.model_fields.items():
+        below = variants(field.annotation)
+        if depth and len(below) > 1:
+            found.append(f"{prefix}{name}")
+        for variant in below:
+            found += nested_unions(variant, f"{prefix}{name}.", depth + 1)
+    return list(dict.fromkeys(found))
+
+
+def settled(plain: Any, spec: type[Spec]) -> Any:
+    """Return composed settings without what a file of defaults left of a kind that is not chosen.
+
+    So an experiment's file may say `loss: {kind: sampled}`: Hydra merges it into the default's.
+    """
+    for path in nested_unions(spec):
+        node = plain
+        for part in path.split("."):
+            node = node.get(part) if isinstance(node, dict) else None
+        kind = node.get("kind") if isinstance(node, dict) else None
+        below = variants_at(spec, path)
+        chosen = next((variant for variant in below if kind_of(variant) == kind), None)
+        if chosen is None:
+            continue
+        others = [pair for other in below for pair in other.model_fields.items()]
+        left = {name for name, field in others if name in node and node[name] == field.default}
+        for name in left - chosen.model_fields.keys():
+            del node[name]
+    return plain
+
+
 def walk(spec: type[Spec], chosen: Mapping[str, str], prefix: str = "") -> Iterator[Setting]:
     """Yield all settings below a Spec, those of a chosen kind only where `chosen` names one.
 

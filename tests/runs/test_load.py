@@ -12,7 +12,6 @@ from recsys.retrieval.spec import Ivf
 from recsys.runs.load import (
     compose,
     from_plain,
-    nested_unions,
     ordered,
     readable,
     rewritten,
@@ -20,6 +19,7 @@ from recsys.runs.load import (
     values_of,
     vocabulary,
 )
+from recsys.runs.settings import nested_unions
 from recsys.runs.spec import Check, Train
 from recsys.towers.spec import Full, LiveShelf
 
@@ -45,6 +45,20 @@ def test_a_nested_kind_replaces_the_fields_of_the_default_kind() -> None:
     assert compose("train", Train, ["towers.loss.kind=full"]).towers.loss == Full()
     words = ["towers.loss.archive_draws=7", "towers.loss.kind=live_shelf"]
     assert compose("train", Train, words).towers.loss == LiveShelf(archive_draws=7)
+
+
+def test_a_nested_kind_in_a_file_replaces_the_fields_of_the_default_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "configs" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    head = "# @package _global_\ntowers:\n  loss:\n    kind: live_shelf\n"
+    file.write_text(f"{head}    archive_draws: 7\n")
+    assert compose("train", Train, ["experiment=mine"]).towers.loss == LiveShelf(archive_draws=7)
+    file.write_text(f"{head}    full_up_to: 9\n")
+    with pytest.raises(SettingError, match=r"another kind has it: set towers.loss.kind=auto"):
+        compose("train", Train, ["experiment=mine"])
 
 
 def test_nested_unions_are_found_below_the_groups() -> None:
