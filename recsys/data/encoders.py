@@ -115,9 +115,8 @@ def _plain_column(column: Column) -> dict[str, Any]:
 def _column(folder: Path, place: int, plain: dict[str, Any]) -> Column:
     scale, side = plain["scale"], plain["side"]
 
-    def arrays(*parts: str) -> list[np.ndarray]:
-        names = [folder / f"{side}_{place}_{part}.npy" for part in parts]
-        return [np.load(name, allow_pickle=False) for name in names]
+    def array(part: str) -> Any:
+        return np.load(folder / f"{side}_{place}_{part}.npy", allow_pickle=False)
 
     # encoders of before 2026-11-27 do not weigh values
     entities = plain.get("entities")
@@ -125,8 +124,8 @@ def _column(folder: Path, place: int, plain: dict[str, Any]) -> Column:
         side=side,
         feature=_FEATURE.validate_python(plain["feature"]),
         scale=None if scale is None else Scale(**{**scale, "edges": tuple(scale["edges"])}),
-        whitening=Whitening(*arrays("mean", "matrix")) if plain["whitened"] else None,
-        rarity=None if entities is None else Rarity(*arrays("row", "seen"), entities),
+        whitening=Whitening(array("mean"), array("matrix")) if plain["whitened"] else None,
+        rarity=None if entities is None else Rarity(array("row"), array("seen"), entities),
     )
 
 
