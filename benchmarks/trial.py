@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.cells import Cell, Meter, fingerprint, kept, load_now, machine, written
+from benchmarks.cold import cold_rivals
 from benchmarks.page import Board
 from recsys.domain.report import Report
 from recsys.evaluate.baselines import baselines
@@ -24,6 +25,8 @@ from recsys.runs.load import compose, from_plain
 from recsys.runs.notebook import Fitted, fit, prepare
 from recsys.runs.spec import Train
 
+COLD = "citeulike_cold"
+"""The experiment that DropoutNet and Heater are run beside."""
 QUICK_REQUESTS = 500
 """Judged requests of a run that only shows that everything works."""
 
@@ -66,12 +69,16 @@ def digest_of(spec: Train, file: str) -> str:
     return md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def judged(model: Fitted, evaluate: Evaluate, *, with_slates: bool) -> Report:
-    """Judge towers and baselines on the test block, slates too where they are asked for."""
+def judged(
+    model: Fitted, evaluate: Evaluate, *, with_slates: bool, with_rivals: bool = False
+) -> Report:
+    """Judge towers and baselines on the test block; slates and cold rivals where asked for."""
     task, learned = model.learned.task, model.learned
     test, towers, taste = task.blocks.test, task.blocks.towers, learned.embedder.scorer()
     fitted = baselines(task.dataset, towers, task.until, spec=evaluate)
     fitted |= learned_baselines(task.dataset, towers, spec=evaluate)
+    if with_rivals:
+        fitted |= cold_rivals(task.dataset, task.blocks, task.until)
     return judge(
         task.dataset,
         test,
@@ -97,7 +104,13 @@ def cell(name: str, spec: Train, *, board: Board, digest: str) -> Cell:
         with Meter() as training:
             model = fit(shop, **rest | {"runs_dir": f"{aside}/runs", "quiet": False})
         with Meter() as judging:
-            report = judged(model, spec.evaluate, with_slates="slates" in board.ours)
+            report = judged(
+                model,
+                spec.evaluate,
+                with_slates="slates" in board.ours,
+                # a quick run asks for no baseline that learns content
+                with_rivals=name == COLD and "content_knn" in spec.evaluate.baselines,
+            )
     blocks = model.learned.task.blocks
     of_blocks = ("towers", "validation", "value", "calibration", "test")
     return Cell(

@@ -17,6 +17,7 @@ NEEDED = {
     "beauty",
     "citeulike_cold",
     "complete_journey",
+    "complete_journey_all",
     "ebnerd",
     "globo",
     "gowalla",
