@@ -249,22 +249,6 @@ def test_every_weight_and_buffer_is_float32(shop: Shop, encoder: Encoder) -> Non
     assert {value.dtype for value in state.values()} == {torch.float32}
 
 
-def test_the_temperature_starts_as_asked_and_stays_within_bounds(shop: Shop) -> None:
-    net = shop.net(SMALL.model_copy(update={"tau_low": 0.05}))
-    assert float(net.tau.detach()) == pytest.approx(SMALL.tau)
-    with torch.no_grad():
-        net.log_tau.fill_(-9)
-    assert float(net.tau.detach()) == pytest.approx(0.05)
-    with torch.no_grad():
-        net.log_tau.fill_(9)
-    assert float(net.tau.detach()) == pytest.approx(0.5)
-
-
-def test_a_temperature_below_its_lowest_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"tau 0.07 starts below tau_low 0.1"):
-        TwoTower(tau_low=0.1)
-
-
 def test_a_sale_tower_starts_as_the_identity_without_bias() -> None:
     tower = SaleTower(TwoTower(dim=8))
     x = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
