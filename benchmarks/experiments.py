@@ -5,8 +5,8 @@
 
 `run` trains and judges configs/experiment/NAME.yaml and stores docs/cells/NAME-N.json; `root` is
 the folder of the set's files. `quick` (or --quick) makes one epoch, judges little, prints what came
-out and stores nothing. `render` writes docs/benchmarks.md from the cells. Without either, the cells
-are listed.
+out and stores nothing. `render` writes docs/benchmarks.md and README.md's table from the cells.
+Without either, the cells are listed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.cells import Cell, names, store, stored
-from benchmarks.page import PAGE, boards, page
+from benchmarks.page import PAGE, README, boards, filled, page, summary
 from recsys.domain.errors import SettingError
 from recsys.runs.guard import guarded
 from recsys.runs.load import threads_before_import
@@ -111,8 +111,11 @@ def act(words: list[str]) -> None:
         seed, quick = seed_of(given.get("seed", "1")), truth(given.get("quick", "false"))
         run(given["run"], seed, root=given.get("root"), quick=quick)
     elif truth(given.get("render", "false")):
-        PAGE.write_text(page(boards(), stored()), encoding="utf-8")
-        print(f"wrote {PAGE.name}")
+        sets, cells = boards(), stored()
+        PAGE.write_text(page(sets, cells), encoding="utf-8")
+        readme = filled(README.read_text(encoding="utf-8"), summary(sets, cells))
+        README.write_text(readme, encoding="utf-8")
+        print(f"wrote {PAGE.name} and the table of {README.name}")
     else:
         listed()
 

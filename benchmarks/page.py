@@ -1,4 +1,4 @@
-"""Cells in, docs/benchmarks.md out: ours, baselines of the same run, and what others published."""
+"""Cells in, docs/benchmarks.md out, and a line a set for README.md: ours beside all others."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from recsys.domain.spec import Spec
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
 PUBLISHED = DOCS / "published.yaml"
+README = DOCS.parent / "README.md"
+START, END = "<!-- experiments:start -->", "<!-- experiments:end -->"
+"""What stands between them in README.md is the summary."""
 HEAD = """# Benchmarks
 
 Made by `python -m benchmarks.experiments render=true` from the cells in docs/cells; nothing here is
@@ -74,6 +77,42 @@ def page(sets: Mapping[str, Board], cells: Sequence[Cell]) -> str:
     index = [f"| {board.title} | {seeds(of[name])} |" for name, board in sets.items()]
     parts = [section(name, board, of[name]) for name, board in sets.items()]
     return "\n".join([HEAD, "| set | cells |", "|---|---|", *index, "", *parts]).rstrip() + "\n"
+
+
+def summary(sets: Mapping[str, Board], cells: Sequence[Cell]) -> str:
+    """Write a line a set: ours, the best baseline of the same run, the best of others."""
+    lines = [
+        "| set | measure | ours | best baseline, same run | best of others |",
+        "|---|---|---|---|---|",
+    ]
+    for name, board in sets.items():
+        counted = together([cell for cell in cells if cell.experiment == name])
+        if not counted:
+            continue
+        metric = next(iter(board.shown))
+        found = {
+            scorer: [cell.figures[scorer][metric] for cell in counted]
+            for scorer, figures in counted[0].figures.items()
+            if metric in figures
+        }
+        order = sorted(found, key=lambda scorer: -mean(one.value for one in found[scorer]))
+        ours = next(scorer for scorer in order if scorer in board.ours)
+        rival = next(scorer for scorer in order if scorer not in {"taste", "slates"})
+        known = {system: row[0] for system, row in board.figures.items() if row[0]}
+        best = max(known, key=lambda system: known[system] or 0.0, default="")
+        lines.append(
+            f"| [{board.title}](docs/benchmarks.md) | {board.shown[metric]} "
+            f"| {text(found[ours], spread=True)}, {ours}, {number(len(counted))} "
+            f"| {text(found[rival], spread=False)}, {rival.replace('_', ' ')} "
+            f"| {f'{known[best]:.4f}, {best}' if best else '-'} |"
+        )
+    return "\n".join(lines)
+
+
+def filled(readme: str, lines: str) -> str:
+    """Put the summary into the README."""
+    before, rest = readme.split(START)
+    return f"{before}{START}\n{lines}\n{END}{rest.split(END)[1]}"
 
 
 def seeds(cells: Sequence[Cell]) -> str:

@@ -10,7 +10,7 @@ from benchmarks.cells import (
     stored,
     together,
 )
-from benchmarks.page import PAGE, PUBLISHED, Board, boards, page
+from benchmarks.page import PAGE, PUBLISHED, README, Board, boards, filled, page, summary
 from recsys.runs.load import compose
 from recsys.runs.spec import Train
 from tests.benchmarks.hand import NEEDED, made
@@ -25,6 +25,8 @@ def rows(text: str, title: str) -> list[list[str]]:
 
 def test_the_page_is_what_the_cells_render_to() -> None:
     assert PAGE.read_text() == page(boards(), stored())
+    readme = README.read_text()
+    assert readme == filled(readme, summary(boards(), stored()))
 
 
 def test_each_experiment_has_a_board_and_a_config() -> None:
@@ -80,6 +82,15 @@ def test_what_was_not_run_is_said_to_be_missing() -> None:
     assert text.count("**missing**: not run") == len(NEEDED)
     assert text.count("ours and the baselines are **missing**") == len(NEEDED)
     assert page(boards(), [made()]).count("**missing**: not run") == len(NEEDED) - 1
+
+
+def test_the_readme_names_who_wins_a_set_also_where_it_is_not_us() -> None:
+    _, _, row = summary(boards(), [made(1, 0.5), made(2, 0.6)]).splitlines()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[0].startswith(f"[{boards()['beauty'].title}]")
+    assert cells[2] == "**0.5500 ± 0.0100 (0.5000 to 0.6000)**, taste, 2 seeds"
+    assert cells[3] == "0.2500 ± 0.0100, item knn"
+    assert cells[4] == "0.0928, eSASRec"
 
 
 def test_ours_is_the_mean_of_the_seeds_with_their_spread_and_number() -> None:
