@@ -1,15 +1,17 @@
 """Cold-start rivals on the same input: DropoutNet and Heater, after the formulas of their papers.
 
-Both learn to put content in the place of the vector that collaborative filtering gives a sale. Here
-that teacher is an SVD of who engaged with what, both degrees taken out (GF-CF's low pass), and the
-content the 300 strongest directions of the content kNN's rows. What the papers tune is set as they
-say or, where they differ by set, once for both; the epoch is chosen on validation.
+Both learn to put content in the place of the vector that collaborative filtering gives a sale.
+Here that teacher is GF-CF's low pass of who engaged with what, a member's vector that of their past
+as of the request, and the content the 300 strongest directions of the content kNN's rows. What the
+papers tune is set once for both; validation chooses the epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -17,10 +19,10 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recsys.data.requests import Blocks
-from recsys.data.spectrum import Engaged, right_vectors
+from recsys.data.spectrum import Engaged, LowPass, right_vectors
 from recsys.domain.arrays import F32, I64
 from recsys.domain.dataset import Dataset
-from recsys.domain.events import DAY
+from recsys.domain.events import DAY, Events
 from recsys.domain.requests import Requests
 from recsys.evaluate.baselines import timed
 from recsys.evaluate.content import content
@@ -36,8 +38,11 @@ K = 20
 class Material:
     """What both learn from: m members, s sales."""
 
+    history: Events
+    past: F32
+    """What an engagement with a sale adds to the teacher's vector of a member, F32[s, TEACHER]."""
     member: Tensor
-    """The teacher's vectors, float32 [m, TEACHER]."""
+    """The teacher's vectors at the end of training, float32 [m, TEACHER]."""
     sale: Tensor
     """float32 [s, TEACHER]; 0 where nobody engaged."""
     words: Tensor
@@ -51,21 +56,41 @@ class Material:
     def of(cls, dataset: Dataset, towers: Requests, until: int) -> Material:
         """Factor the training part and the content of all sales."""
         engaged = Engaged.of(dataset.history, towers, num_sales=dataset.num_sales)
-        ratings = engaged.normalised()
-        vectors = right_vectors(ratings, TEACHER)
+        low = LowPass.of(engaged, TEACHER)
         warm = np.flatnonzero(engaged.place >= 0)
-        sale = np.zeros((dataset.num_sales, vectors.shape[1]), dtype=np.float32)
-        sale[warm] = vectors[engaged.place[warm]]
-        member, column = engaged.matrix.nonzero()
+        past, sale = (np.zeros((dataset.num_sales, TEACHER), dtype=np.float32) for _ in range(2))
+        past[warm] = low.past[engaged.place[warm]]
+        sale[warm] = low.sale[engaged.place[warm]]
+        degree = np.maximum(np.diff(engaged.matrix.indptr), 1)[:, None]
+        member: F32 = (engaged.matrix @ low.past / np.sqrt(degree)).astype(np.float32)
+        scale = _scale(member)
+        row, column = engaged.matrix.nonzero()
         said = sparse.csr_array(content(dataset, until).astype(np.float32))
         words: F32 = (said @ right_vectors(said[warm], CONTENT)).astype(np.float32)
         return cls(
-            _spread(np.asarray(ratings @ vectors)),
-            _spread(sale),
-            _spread(words),
+            dataset.history,
+            past * scale,
+            torch.from_numpy(member * scale),
+            torch.from_numpy(sale * _scale(sale)),
+            torch.from_numpy(words * _scale(words)),
             warm,
-            (member.astype(np.int64), warm[column]),
+            (row.astype(np.int64), warm[column]),
         )
+
+    def members(self, requests: Requests, rows: slice) -> Tensor:
+        """Return the teacher's vectors of members as their pasts stand, float32 [n, TEACHER]."""
+        row, event = requests.past(rows, self.history.member_ptr)
+        sale = self.history.sale[event]
+        known = (self.past[sale] != 0).any(axis=1)
+        sums = np.zeros((rows.stop - rows.start, TEACHER), dtype=np.float32)
+        np.add.at(sums, row[known], self.past[sale[known]])
+        number = np.bincount(row[known], minlength=len(sums)).clip(min=1)
+        return torch.from_numpy(sums / np.sqrt(number)[:, None].astype(np.float32))
+
+
+def _scale(rows: F32) -> np.float32:
+    """Return what makes a coordinate 1 on average."""
+    return np.float32(1 / np.sqrt(np.square(rows).mean()).clip(min=1e-12))
 
 
 @dataclass(frozen=True)
@@ -80,11 +105,6 @@ class Pairs:
     """1 or 0, float32 [n]."""
     keep: Tensor
     """Whether the sale's own vector is shown, bool [n, 1]."""
-
-
-def _spread(rows: F32) -> Tensor:
-    """Scale rows so that a coordinate is 1 on average."""
-    return torch.from_numpy(rows / np.sqrt(np.square(rows).mean()).clip(min=1e-12))
 
 
 def mlp(width: int, out: int) -> nn.Sequential:
@@ -105,9 +125,9 @@ class DropoutNet(nn.Module):
         self.of_member = mlp(TEACHER, TEACHER)
         self.of_sale = mlp(TEACHER + CONTENT, TEACHER)
 
-    def members(self, rows: Tensor) -> Tensor:
-        """Return the vectors of members."""
-        made: Tensor = self.of_member(self.material.member[rows])
+    def members(self, taught: Tensor) -> Tensor:
+        """Return the vectors of members from the teacher's."""
+        made: Tensor = self.of_member(taught)
         return made
 
     def sales(self, rows: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -120,7 +140,9 @@ class DropoutNet(nn.Module):
     def loss(self, some: Pairs) -> Tensor:
         """Return how far the nets' products are from the teacher's."""
         taught = (self.material.member[some.member] * self.material.sale[some.sale]).mean(dim=1)
-        found = (self.members(some.member) * self.sales(some.sale, some.keep)).mean(dim=1)
+        found = (
+            self.members(self.material.member[some.member]) * self.sales(some.sale, some.keep)
+        ).mean(dim=1)
         return (found - taught).square().mean()
 
 
@@ -141,9 +163,9 @@ class Heater(nn.Module):
         self.expert = mlp(CONTENT, self.experts * TEACHER)
         self.of_member, self.of_sale = mlp(TEACHER, TEACHER), mlp(TEACHER, TEACHER)
 
-    def members(self, rows: Tensor) -> Tensor:
-        """Return the vectors of members."""
-        made: Tensor = self.of_member(self.material.member[rows])
+    def members(self, taught: Tensor) -> Tensor:
+        """Return the vectors of members from the teacher's."""
+        made: Tensor = self.of_member(taught)
         return made
 
     def warmed(self, rows: Tensor) -> Tensor:
@@ -164,22 +186,32 @@ class Heater(nn.Module):
         """Return the error of who met what, plus that of the experts beside the teacher."""
         own, warmed = self.material.sale[some.sale], self.warmed(some.sale)
         vectors: Tensor = self.of_sale(torch.where(some.keep, own, warmed))
-        found = (self.members(some.member) * vectors).mean(dim=1)
+        found = (self.members(self.material.member[some.member]) * vectors).mean(dim=1)
         error: Tensor = (found - some.met).square().mean()
         return error + (warmed - own).square().mean()
 
 
 @dataclass
-class Best:
-    """The scores of the best epoch so far."""
+class Rival:
+    """A net's scores at one epoch."""
 
-    value: float = -1.0
-    member: F32 = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
-    sale: F32 = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    material: Material
+    of_member: nn.Module
+    sale: F32
+    value: float = 0.0
 
+    @classmethod
+    @torch.no_grad()
+    def of(cls, net: DropoutNet | Heater) -> Rival:
+        """Copy what makes members' vectors, and make those of all sales."""
+        sale = net.sales(torch.arange(len(net.material.sale))).numpy()
+        return cls(net.material, deepcopy(net.of_member), sale)
+
+    @torch.no_grad()
     def __call__(self, requests: Requests, rows: slice) -> F32:
-        """Score each sale of the shelf, F32[n, s]."""
-        scores: F32 = self.member[requests.member[rows]] @ self.sale[shelf(requests, rows)].T
+        """Score each sale of the shelf, F32[n, s], for members as their pasts stand."""
+        members: F32 = self.of_member(self.material.members(requests, rows)).numpy()
+        scores: F32 = members @ self.sale[shelf(requests, rows)].T
         return scores
 
 
@@ -204,21 +236,16 @@ def fitted(
 ) -> Scorer:
     """Train a net and keep the epoch that `check` finds best."""
     torch.manual_seed(1)
-    net, rng, best = make(material), np.random.default_rng(1), Best()
+    net, rng, epochs = make(material), np.random.default_rng(1), list[Rival]()
     optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
     for _ in range(EPOCHS):
         for batch in steps(material, rng):
             optimizer.zero_grad()
             net.loss(batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
-        with torch.no_grad():
-            found = Best(
-                member=net.members(torch.arange(len(material.member))).numpy(),
-                sale=net.sales(torch.arange(len(material.sale))).numpy(),
-            )
-        found.value = check(found)
-        best = max(best, found, key=lambda one: one.value)
-    return best
+        epochs.append(Rival.of(net))
+        epochs[-1].value = check(epochs[-1])
+    return max(epochs, key=lambda one: one.value)
 
 
 def new_recall(requests: Requests, scorer: Scorer, opens_at: I64) -> float:
@@ -240,12 +267,12 @@ def new_recall(requests: Requests, scorer: Scorer, opens_at: I64) -> float:
 
 def cold_rivals(dataset: Dataset, blocks: Blocks, until: int) -> dict[str, Baseline]:
     """Fit both on the towers' block; validation's new sales choose the epoch."""
-    material = Material.of(dataset, blocks.towers, until)
+    material = cache(lambda: Material.of(dataset, blocks.towers, until))
 
     def check(scorer: Scorer) -> float:
         return new_recall(blocks.validation, scorer, dataset.opens_at)
 
     return {
-        "dropout_net": timed(lambda: fitted(DropoutNet, material, check)),
-        "heater": timed(lambda: fitted(Heater, material, check)),
+        "dropout_net": timed(lambda: fitted(DropoutNet, material(), check)),
+        "heater": timed(lambda: fitted(Heater, material(), check)),
     }

@@ -78,7 +78,7 @@ class Encoders:
 
 
 def save(encoders: Encoders, folder: Path) -> None:
-    """Write encoders.json and one .npy a whitening into an existing folder."""
+    """Write encoders.json and the arrays of whitenings and rarities into an existing folder."""
     (folder / FILE).write_text(json.dumps(_plain(encoders), indent=1, sort_keys=True))
     for name, array in _arrays(encoders):
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -108,7 +108,8 @@ def _plain_column(column: Column) -> dict[str, Any]:
         "feature": column.feature.model_dump(),
         "scale": None if column.scale is None else vars(column.scale),
         "whitened": column.whitening is not None,
-        "entities": None if column.rarity is None else column.rarity.entities,
+        # encoders of before 2026-11-27 weigh nothing, and keep their fingerprint
+        **({} if column.rarity is None else {"entities": column.rarity.entities}),
     }
 
 
@@ -118,7 +119,6 @@ def _column(folder: Path, place: int, plain: dict[str, Any]) -> Column:
     def array(part: str) -> Any:
         return np.load(folder / f"{side}_{place}_{part}.npy", allow_pickle=False)
 
-    # encoders of before 2026-11-27 do not weigh values
     entities = plain.get("entities")
     return Column(
         side=side,

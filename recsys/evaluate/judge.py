@@ -231,7 +231,7 @@ def _notes(
     missing = [name for name in spec.baselines if name not in scorers]
     if missing:
         notes.append(
-            f"not judged: {', '.join(missing)} (logistic and boosted need "
+            f"not judged: {', '.join(missing)} (logistic and boosted need pasts in order and "
             "pip install 'noon-recsys[value]')"
         )
     return tuple(notes)

@@ -113,7 +113,7 @@ def job_of(task: Task, spec: Train, folder: Path) -> TowerJob:
         encoded=task.encoded,
         train=task.blocks.towers,
         validation=task.blocks.validation,
-        towers=timely(spec.towers, task.blocks.validation.outcome_us),
+        towers=timely(spec.towers, task.blocks.towers, task.blocks.validation.outcome_us),
         trainer=spec.trainer,
         seed=spec.seed,
         folder=folder,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -58,6 +59,7 @@ def settled(plain: Any, spec: type[Spec]) -> Any:
 
     So an experiment's file may say `loss: {kind: sampled}`: Hydra merges it into the default's.
     """
+    plain = deepcopy(plain)
     for path in nested_unions(spec):
         node = plain
         for part in path.split("."):

@@ -178,10 +178,11 @@ class Assembler:
             request=mine,
         )
         noise, share = Noise.of(*key), self.planner.requests.hidden_share
+        # what is hidden stays no negative
+        columns = self.planner(asks, asked.window, noise)
         if share:
             gone = hidden(share, asked.request[:, None], asked.window.sale, noise=noise)
             asked = replace(asked, window=without(asked.window, gone))
-        columns = self.planner(asks, asked.window, noise)
         sales, place = self._places(asked.window.sale, columns.sales)
         return Batch(
             asked=asked,

@@ -6,7 +6,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from recsys.domain.artefact import DISK
 from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError, SettingError
 from recsys.domain.requests import Requests
+from recsys.domain.stop import EXIT_CODES
 from recsys.towers import checkpoint, encoder_laws, processes, warm
 from recsys.towers.batches import Assembler, Sampler, Share
 from recsys.towers.clerk import Clerk
@@ -160,10 +161,14 @@ def lightning(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    # a SIGTERM before the clerk has its handlers back raises the flag too, but Lightning then ends
-    # the process with exit code 0
-    with suppress(SIGTERMException):
+    try:
         trainer.fit(training, train_dataloaders=training.feed)
+    except SIGTERMException:
+        # heard before the clerk had its handlers back; Lightning would end with exit code 0
+        raise InterruptedRunError(
+            f"interrupted at the start; go on with what is below {job.checkpoints}",
+            signal_code=EXIT_CODES[signal.SIGTERM],
+        ) from None
 
 
 def _listens(job: TowerJob) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -23,9 +21,20 @@ def hidden(share: float, request: Tensor, sale: Tensor, *, noise: Noise) -> Tens
 
 
 def without(window: Window, gone: Tensor) -> Window:
-    """Return a window as if some of its events, bool [B, L], had never been."""
-    lost = (gone & window.valid).sum(dim=1)
-    return replace(window, valid=window.valid & ~gone, so_far=window.so_far - lost)
+    """Return a window as if some of its events, bool [B, L], had never been.
+
+    Those left stand first; of the events before the window the same share counts as gone.
+    """
+    valid = window.valid & ~gone
+    order = torch.argsort((~valid).to(torch.uint8), dim=1, stable=True)
+    before, after = window.valid.sum(dim=1), valid.sum(dim=1)
+    return Window(
+        sale=window.sale.gather(1, order),
+        what=window.what.gather(1, order),
+        days=window.days.gather(1, order),
+        valid=valid.gather(1, order),
+        so_far=window.so_far * after / before.clamp(min=1),
+    )
 
 
 def reweighted(weight: Tensor, asked: Tensor, *, row: Tensor, rows: int) -> Tensor:

@@ -166,7 +166,7 @@ class TwoTower(Spec):
     tau: Temperature = 0.07
     """Temperature at the start; it is learned within [`tau_low`, 0.5]."""
     tau_low: Temperature = 0.02
-    """Lowest temperature: the lower it falls, the closer training is fitted."""
+    """Lowest temperature, where it stays: the lower it falls, the closer training is fitted."""
     sharpness: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
     """How hard negatives are pushed for each pull at a target (BSL's t2); 1 is softmax."""
     top_k: CountOrNone = 0

@@ -183,6 +183,16 @@ def test_encoders_come_back_from_disk_as_they_were(dataset: Dataset, tmp_path: P
     assert other.table_rows == 4096
 
 
+def test_encoders_of_before_rarities_keep_their_fingerprint(dataset: Dataset) -> None:
+    early = fit(dataset, UNTIL, 12)
+    plain = replace(
+        early,
+        members=tuple(replace(column, rarity=None) for column in early.members),
+        sales=tuple(replace(column, rarity=None) for column in early.sales),
+    )
+    assert plain.fingerprint == "026ca4e0d7799eca"
+
+
 def test_a_value_never_seen_hashes_like_any_other(dataset: Dataset) -> None:
     renamed = replace(dataset, sales=dataset.sales.with_columns(brand=pl.lit("brand new")))
     found = encode(fit(dataset, UNTIL), renamed).sales

@@ -162,7 +162,8 @@ def test_what_is_not_installed_is_left_out_and_the_notes_name_it(
     scorer, _ = chance(data, most=9)
     report = judge(data, towers, {"random": scorer, "popular": scorer}, spec=spec)
     assert report.notes[-1] == (
-        "not judged: logistic, boosted (logistic and boosted need pip install 'noon-recsys[value]')"
+        "not judged: logistic, boosted (logistic and boosted need pasts in order and "
+        "pip install 'noon-recsys[value]')"
     )
 
 

@@ -14,7 +14,9 @@ from recsys.domain.source import Source
 from recsys.evaluate.learned import learned_baselines
 from recsys.evaluate.spec import Evaluate
 from recsys.towers.batches import Assembler, Batch, Chunk, Share
+from recsys.towers.hidden import without
 from recsys.towers.losses import Planner, resolve
+from recsys.towers.resident import Window
 from recsys.towers.spec import Full, Loss, Sampled, TwoTower
 from tests.builders import tiny_dataset
 from tests.towers.shops import CPU, Shop
@@ -24,12 +26,16 @@ LONG = 512
 """More events than any member has."""
 
 
-@pytest.fixture(scope="module")
-def sets() -> Shop:
+def shop_of_sets(towers_days: int = 0) -> Shop:
     dataset = tiny_dataset(members=90, days=16, sales_a_day=8, task="endless")
-    cut = blocks(dataset, SETS)
+    cut = blocks(dataset, SETS.model_copy(update={"towers_days": towers_days}))
     encoders = fit(dataset, int(cut.towers.at.max()) + 1, 12)
     return Shop(dataset, cut, encode(encoders, dataset))
+
+
+@pytest.fixture(scope="module")
+def sets() -> Shop:
+    return shop_of_sets()
 
 
 def batch(shop: Shop, step: int, loss: Loss | None = None, share: Share | None = None) -> Batch:
@@ -104,21 +110,36 @@ def test_events_shown_are_counted_and_hidden_ones_are_not(sets: Shop) -> None:
     assert torch.equal(window.so_far, window.valid.sum(dim=1).float())
 
 
+@pytest.mark.parametrize("towers_days", [0, 4])
 @pytest.mark.parametrize("loss", [Full(), Sampled(in_batch=8, uniform=12)])
-def test_no_sale_of_the_set_is_a_negative(sets: Shop, loss: Loss) -> None:
-    made = batch(sets, 2, loss)
+def test_no_sale_of_a_past_is_a_negative_hidden_or_not(loss: Loss, towers_days: int) -> None:
+    shop = shop_of_sets(towers_days)
+    made, towers, history = batch(shop, 2, loss), shop.blocks.towers, shop.dataset.history
     (block,) = made.blocks
-    towers = sets.blocks.towers
     assert block.past is not None
-    # masked as outcome or as past: both name the columns of the row's own sales
-    width = len(block.offset)
     sales = torch.from_numpy(made.sales)[made.column_place[block.columns]].tolist()
-    for row in range(len(towers)):
+    for row, member in enumerate(towers.member.tolist()):
         cells = slice(int(block.targets.ptr[row]), int(block.targets.ptr[row + 1]))
         masked = {*block.targets.own[cells].tolist(), *block.past[row].tolist()}
-        own = {c for c in range(width) if sales[c] in outcomes_of(sets, row)}
-        alive = {c for c in own if torch.isfinite(block.offset[c])}
-        assert alive <= masked
+        past = set(history.sale[history.member_ptr[member] : towers.history_end[row]].tolist())
+        own = {column for column, sale in enumerate(sales) if sale in past}
+        assert {column for column in own if torch.isfinite(block.offset[column])} <= masked
+
+
+def test_what_is_left_of_a_window_stands_first_in_its_order() -> None:
+    window = Window(
+        sale=torch.tensor([[5, 6, 7, 0]]),
+        what=torch.tensor([[1, 2, 3, 0]]),
+        days=torch.tensor([[1.0, 2.0, 3.0, 0.0]]),
+        valid=torch.tensor([[True, True, True, False]]),
+        so_far=torch.tensor([30.0]),
+    )
+    left = without(window, torch.tensor([[True, False, False, True]]))
+    assert left.valid.tolist() == [[True, True, False, False]]
+    assert left.sale[left.valid].tolist() == [6, 7]
+    assert left.what[left.valid].tolist() == [2, 3]
+    assert left.days[left.valid].tolist() == [2.0, 3.0]
+    assert left.so_far.tolist() == [20.0]
 
 
 def test_processes_hide_the_same(sets: Shop) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -48,11 +50,18 @@ def test_an_event_at_the_very_instant_or_at_the_edge_of_a_window_counts_for_one_
     assert counts[2, 1] - counts[3, 1] >= min(same, 1)
 
 
-def test_soon_outcomes_bring_windows_of_minutes() -> None:
-    assert timely(TwoTower(), 72 * HOUR).popularity_hours == (24.0,)
-    assert timely(TwoTower(), HOUR).popularity_hours == (0.25, 1.0, 3.0, 24.0)
+def test_soon_outcomes_bring_windows_of_minutes(shop: Shop) -> None:
+    ordered = shop.blocks.towers
+    assert timely(TwoTower(), ordered, 72 * HOUR).popularity_hours == (24.0,)
+    assert timely(TwoTower(), ordered, HOUR).popularity_hours == (0.25, 1.0, 3.0, 24.0)
     asked = TwoTower(popularity_hours=(2.0, 1.0))
-    assert timely(asked, 3 * HOUR).popularity_hours == (0.25, 1.0, 2.0, 3.0)
+    assert timely(asked, ordered, 3 * HOUR).popularity_hours == (0.25, 1.0, 2.0, 3.0)
+
+
+def test_where_sets_know_no_time_all_that_ever_was_counts(shop: Shop) -> None:
+    sets = replace(shop.blocks.towers, hidden_share=0.5)
+    (hours,) = timely(TwoTower(), sets, HOUR).popularity_hours
+    assert hours * HOUR > shop.dataset.watermark
 
 
 def test_towers_start_as_the_popularity_of_the_shortest_window(endless: Shop) -> None:
