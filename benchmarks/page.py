@@ -96,13 +96,13 @@ def summary(sets: Mapping[str, Board], cells: Sequence[Cell]) -> str:
             if metric in figures
         }
         order = sorted(found, key=lambda scorer: -mean(one.value for one in found[scorer]))
-        ours = next(scorer for scorer in order if scorer in board.ours)
+        ours = "; ".join(f"{text(found[one], spread=True)} {one}" for one in board.ours)
+        aged = " (older settings)" if any(c.written != written(name) for c in counted) else ""
         rival = next(scorer for scorer in order if scorer not in {"taste", "slates"})
         known = {system: row[0] for system, row in board.figures.items() if row[0]}
         best = max(known, key=lambda system: known[system] or 0.0, default="")
         lines.append(
-            f"| [{board.title}](docs/benchmarks.md) | {board.shown[metric]} "
-            f"| {text(found[ours], spread=True)}, {ours}, {number(len(counted))} "
+            f"| {board.title}{aged} | {board.shown[metric]} | {ours}, {number(len(counted))} "
             f"| {text(found[rival], spread=False)}, {rival.replace('_', ' ')} "
             f"| {f'{known[best]:.4f}, {best}' if best else '-'} |"
         )

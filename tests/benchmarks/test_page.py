@@ -87,10 +87,12 @@ def test_what_was_not_run_is_said_to_be_missing() -> None:
 def test_the_readme_names_who_wins_a_set_also_where_it_is_not_us() -> None:
     _, _, row = summary(boards(), [made(1, 0.5), made(2, 0.6)]).splitlines()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[0].startswith(f"[{boards()['beauty'].title}]")
-    assert cells[2] == "**0.5500 ± 0.0100 (0.5000 to 0.6000)**, taste, 2 seeds"
+    assert cells[0] == boards()["beauty"].title
+    assert cells[2] == "**0.5500 ± 0.0100 (0.5000 to 0.6000)** taste, 2 seeds"
     assert cells[3] == "0.2500 ± 0.0100, item knn"
     assert cells[4] == "0.0928, eSASRec"
+    aged = summary(boards(), [made(written="other")]).splitlines()[2]
+    assert aged.startswith(f"| {boards()['beauty'].title} (older settings) |")
 
 
 def test_ours_is_the_mean_of_the_seeds_with_their_spread_and_number() -> None:
