@@ -58,7 +58,8 @@ class Material:
         engaged = Engaged.of(dataset.history, towers, num_sales=dataset.num_sales)
         low = LowPass.of(engaged, TEACHER)
         warm = np.flatnonzero(engaged.place >= 0)
-        past, sale = (np.zeros((dataset.num_sales, TEACHER), dtype=np.float32) for _ in range(2))
+        shape = dataset.num_sales, low.sale.shape[1]
+        past, sale = (np.zeros(shape, dtype=np.float32) for _ in range(2))
         past[warm] = low.past[engaged.place[warm]]
         sale[warm] = low.sale[engaged.place[warm]]
         degree = np.maximum(np.diff(engaged.matrix.indptr), 1)[:, None]
@@ -80,9 +81,11 @@ class Material:
     def members(self, requests: Requests, rows: slice) -> Tensor:
         """Return the teacher's vectors of members as their pasts stand, float32 [n, TEACHER]."""
         row, event = requests.past(rows, self.history.member_ptr)
-        sale = self.history.sale[event]
+        # a sale counts once, however often it was met
+        cells = np.unique(row * len(self.past) + self.history.sale[event])
+        row, sale = np.divmod(cells, len(self.past))
         known = (self.past[sale] != 0).any(axis=1)
-        sums = np.zeros((rows.stop - rows.start, TEACHER), dtype=np.float32)
+        sums = np.zeros((rows.stop - rows.start, self.past.shape[1]), dtype=np.float32)
         np.add.at(sums, row[known], self.past[sale[known]])
         number = np.bincount(row[known], minlength=len(sums)).clip(min=1)
         return torch.from_numpy(sums / np.sqrt(number)[:, None].astype(np.float32))
@@ -122,8 +125,8 @@ class DropoutNet(nn.Module):
         """Draw both nets."""
         super().__init__()
         self.material = material
-        self.of_member = mlp(TEACHER, TEACHER)
-        self.of_sale = mlp(TEACHER + CONTENT, TEACHER)
+        taught, said = material.sale.shape[1], material.words.shape[1]
+        self.of_member, self.of_sale = mlp(taught, TEACHER), mlp(taught + said, TEACHER)
 
     def members(self, taught: Tensor) -> Tensor:
         """Return the vectors of members from the teacher's."""
@@ -159,9 +162,10 @@ class Heater(nn.Module):
         """Draw the experts, their gate and both nets."""
         super().__init__()
         self.material = material
-        self.gate = nn.Linear(CONTENT, self.experts)
-        self.expert = mlp(CONTENT, self.experts * TEACHER)
-        self.of_member, self.of_sale = mlp(TEACHER, TEACHER), mlp(TEACHER, TEACHER)
+        taught, said = material.sale.shape[1], material.words.shape[1]
+        self.gate = nn.Linear(said, self.experts)
+        self.expert = mlp(said, self.experts * taught)
+        self.of_member, self.of_sale = mlp(taught, TEACHER), mlp(taught, TEACHER)
 
     def members(self, taught: Tensor) -> Tensor:
         """Return the vectors of members from the teacher's."""
@@ -171,7 +175,7 @@ class Heater(nn.Module):
     def warmed(self, rows: Tensor) -> Tensor:
         """Return the experts' mixture for sales."""
         words = self.material.words[rows]
-        made = self.expert(words).view(len(rows), self.experts, TEACHER)
+        made = self.expert(words).view(len(rows), self.experts, -1)
         mixed: Tensor = (self.gate(words).softmax(dim=1)[..., None] * made).sum(dim=1)
         return mixed
 

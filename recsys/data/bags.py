@@ -24,7 +24,7 @@ class Cells:
     row: I32
     """Row of the shared table, I32[c]."""
     weight: F32
-    """1 / sqrt(values the entity has in the field), F32[c]."""
+    """1 / sqrt(values the entity has in the field) until `Rarity` weighs them, F32[c]."""
 
 
 NO_CELLS = Cells(

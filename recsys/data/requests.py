@@ -48,7 +48,8 @@ def blocks(dataset: Dataset, source: Source) -> Blocks:
 
     A request is one (member, instant) followed by an engagement with that shelf within
     `outcome_hours` (RULINGS 2). Its outcomes are all sales of the shelf engaged with in that time,
-    also those the member knew before; its past is what happened strictly before the instant.
+    also those the member knew before; its past is what happened strictly before the instant. Of a
+    `set` the outcomes that train stand in the past: see `Requests.hidden_share`.
 
     Raises:
         SettingError: the data are too short for five blocks, or a block has no request.

@@ -18,7 +18,7 @@ class Features:
     field: I16
     """Which field the value belongs to, I16[nnz], index into `fields`."""
     weight: F32
-    """1 / sqrt(values the entity has in that field), F32[nnz]."""
+    """How much the value says; squares sum to 1 in each field of an entity, F32[nnz]."""
     fields: tuple[str, ...]
     """Names of the hashed fields."""
     missing_row: I32
@@ -44,4 +44,4 @@ class Encoded:
     collision_share: float
     """Share of distinct values that share a row with another, text n-grams not counted."""
     fingerprint: str
-    """Of the fitted encoders: edges, means, whitening."""
+    """Of the fitted encoders: edges, means, whitening, rarities."""

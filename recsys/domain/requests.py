@@ -39,7 +39,8 @@ class Requests:
     target_ptr: I64
     """I64[r + 1]."""
     target_sale: I32
-    """Sale rows first engaged with in [at, at + outcome), I32[t]; all on the group's shelf."""
+    """Sale rows engaged with in [at, at + outcome), or before where `hidden_share` is above 0,
+    I32[t]; all on the group's shelf."""
     target_kind: U8
     """Strongest event on that sale in the window (domain.events.Kind), U8[t]."""
     target_weight: F32

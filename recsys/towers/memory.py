@@ -150,7 +150,9 @@ def _step(job: TowerJob, *, by_rows: bool) -> int:
     groups = towers.groups_per_batch
     rows, dim = sampler.rows_per_group * groups, towers.dim
     columns = _columns(job)
-    sales = min(job.dataset.num_sales, rows * towers.history + groups * columns)
+    # targets of their own stand behind what is drawn
+    pairs = groups * columns + rows * len(job.train.target_sale) // len(job.train)
+    sales = min(job.dataset.num_sales, rows * towers.history + pairs)
     cells = sum(
         int(len(side.row) / max(1, side.num) * some)
         for side, some in ((encoded.members, rows), (encoded.sales, sales))
@@ -162,7 +164,7 @@ def _step(job: TowerJob, *, by_rows: bool) -> int:
         + rows * towers.history * (3 * dim + 12 + 6 * (1 + len(towers.decay_days)))
         + sales * 14 * dim
         + rows * 20 * dim
-        + groups * columns * (6 * dim + 12)
+        + pairs * (6 * dim + 12)
         + cells * 20
         # logits of a chunk, their shares, and what is masked
         + 4 * min(16_384 if rows > 16_384 else 256, sampler.rows_per_group) * columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ from recsys.data.requests import blocks
 from recsys.domain.source import Source
 from recsys.evaluate.learned import learned_baselines
 from recsys.evaluate.spec import Evaluate
+from recsys.towers import checkpoint
 from recsys.towers.batches import Assembler, Batch, Chunk, Share
+from recsys.towers.fit import fit as fit_towers
 from recsys.towers.hidden import without
 from recsys.towers.losses import Planner, resolve
 from recsys.towers.resident import Window
-from recsys.towers.spec import Full, Loss, Sampled, TwoTower
+from recsys.towers.spec import Cpu, Full, Loss, Sampled, TwoTower
 from tests.builders import tiny_dataset
-from tests.towers.shops import CPU, Shop
+from tests.towers.shops import CPU, GENTLE, Shop, job
 
 SETS = Source(cadence="set", outcome_hours=48, exclude_seen=True, hidden_share=0.4)
 LONG = 512
@@ -153,3 +156,19 @@ def test_trees_and_regression_do_not_learn_from_sets(sets: Shop) -> None:
     ordered = replace(sets.blocks.towers, hidden_share=0.0)
     assert learned_baselines(sets.dataset, sets.blocks.towers, spec=spec) == {}
     assert set(learned_baselines(sets.dataset, ordered, spec=spec)) == {"logistic"}
+
+
+def test_a_training_on_sets_in_micro_steps_ends_where_one_in_large_steps_does(
+    sets: Shop, tmp_path: Path
+) -> None:
+    weights = list[dict[str, torch.Tensor]]()
+    for name, groups, number in (("large", 2, 1), ("micro", 1, 2)):
+        update = {"groups_per_batch": groups, "rows_per_group": 16}
+        asked = job(sets, tmp_path / name, GENTLE.model_copy(update=update))
+        machine = Cpu(threads=1, precision="fp32", accumulate=number)
+        fit_towers(replace(asked, trainer=machine))
+        newest = checkpoint.newest(asked.checkpoints)
+        assert newest is not None
+        weights.append(checkpoint.load(newest)[0]["net"])
+    for name in weights[0].keys() - {"sale_tower.base_bias"}:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=0, atol=1e-5)
