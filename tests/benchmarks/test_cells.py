@@ -12,6 +12,7 @@ from benchmarks import cells as store_room
 from benchmarks.cells import (
     STATUS,
     Meter,
+    anonymous_mb,
     config_of,
     kept,
     store,
@@ -60,16 +61,16 @@ def test_a_write_that_breaks_leaves_the_old_cell(
 
 @pytest.mark.skipif(not STATUS.is_file(), reason="this system does not tell a process's memory")
 def test_the_meter_sees_memory_that_was_given_back() -> None:
-    with Meter(every=0.001) as nothing:
-        pass
     with Meter(every=0.001) as meter:
         held = np.ones(64 << 17)  # 64 MB
         total = sum(float(held.sum()) for _ in range(20))
         del held
+        after = anonymous_mb()
     assert total > 0
-    assert nothing.cost.peak_mb is not None
+    assert after is not None
     assert meter.cost.peak_mb is not None
-    assert meter.cost.peak_mb > nothing.cost.peak_mb + 50
+    # what the process held before is no measure: the collector may give some of that back, too
+    assert meter.cost.peak_mb > after + 50
     assert meter.cost.seconds > 0
 
 
