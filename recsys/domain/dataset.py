@@ -14,6 +14,7 @@ from recsys.domain.events import FLAG_MACHINE, KIND_WEIGHTS, Events
 from recsys.domain.schema import Schema
 from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
+from recsys.domain.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,20 @@ class Dataset:
             stock_sale=self.stock["sale"].to_numpy(),
             stock_at=self.stock["at"].to_numpy(),
             stock_left=self.stock["left"].to_numpy(),
+            shown=self._shown(),
             shelf_hours=self.shelf_hours,
         )
+
+    def _shown(self) -> Shown:
+        consent = self.members["consent_personalise"].to_numpy()
+        member = self.exposures["member"].to_numpy()
+        counts = np.bincount(member, minlength=self.num_members)
+        shown = Shown(
+            sale=self.exposures["sale"].to_numpy(),
+            at=self.exposures["at"].to_numpy(),
+            member_ptr=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        )
+        return shown.where(consent[member])
 
     def shelf(self, at: int) -> Shelf:
         """Return the sales on offer at an instant (UTC us)."""

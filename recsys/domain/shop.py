@@ -9,6 +9,7 @@ import numpy as np
 from recsys.domain.arrays import F32, I32, I64, Bool
 from recsys.domain.events import HOUR, Events
 from recsys.domain.shelf import Shelf
+from recsys.domain.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Shop:
     """Sale row of each change of stock, I32[k]."""
     stock_at: I64
     stock_left: I64
+    shown: Shown
+    """What members who consent were shown."""
     shelf_hours: float | None = None
     """On the shelf = engaged with in the last hours; None = by opens_at and closes_at."""
 

@@ -31,6 +31,7 @@ class Reason(IntEnum):
     SIMILAR_TO = 10
     POPULAR_NOW = 11
     FITS_YOUR_TASTE = 12
+    BOUGHT_BEFORE = 13
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Public sets in, Tables out."""
 
+from recsys.public.hillstrom import Hillstrom
+from recsys.public.open_bandit import OpenBandit
 from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.read import read
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
@@ -11,8 +13,10 @@ __all__ = [
     "Ebnerd",
     "Globo",
     "Gowalla",
+    "Hillstrom",
     "Movielens",
     "Movielens1M",
     "OnlineRetail",
+    "OpenBandit",
     "read",
 ]

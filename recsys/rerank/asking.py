@@ -44,31 +44,50 @@ def asked_of(question: Question, columns: I64, taste: F32) -> Asked:
 
 
 def ask(
-    desk: Desk, requests: Requests, rows: slice, *, taste: F32, most: int
+    desk: Desk,
+    requests: Requests,
+    rows: slice,
+    *,
+    taste: F32,
+    most: int,
+    pinned: I64 | None = None,
 ) -> tuple[Question, I64]:
     """Choose the sales in question: the whole shelf, or of a long one `most` a member.
 
+    `pinned` columns of the shelf are always among them.
+
     Returns the question and the columns of the shelf it is about, I64[1, c] or I64[n, c], in the
-    order that settles ties. On long shelves: picked by an editor, known to the member, then taste.
+    order that settles ties. On long shelves: picked by an editor, then the more often the member
+    engaged with it, then taste.
     """
     group = int(requests.group[rows.start])
     shelf, curated = requests.shelf(group).astype(np.int64), requests.curated(group)
-    order = np.argsort(keyed(int(requests.group_at[group]) // DAY, shelf), kind="stable")
-    columns = order[None, :]
+    columns = _order(requests, group)[None, :]
     if len(shelf) > most:
-        columns = candidates(desk, requests, rows, taste=taste, order=order, most=most)
+        first = curated.copy()
+        first[[] if pinned is None else pinned] = True
+        columns = candidates(desk, requests, rows, taste=taste, most=most, first=first)
     question = Question(
         desk=desk, requests=requests, rows=rows, sales=shelf[columns], curated=curated[columns]
     )
     return question, columns
 
 
+def _order(requests: Requests, group: int) -> I64:
+    """Return the columns of a group's shelf in the order that settles ties that day, I64[s]."""
+    shelf = requests.shelf(group).astype(np.int64)
+    return np.argsort(keyed(int(requests.group_at[group]) // DAY, shelf), kind="stable")
+
+
 def candidates(
-    desk: Desk, requests: Requests, rows: slice, *, taste: F32, order: I64, most: int
+    desk: Desk, requests: Requests, rows: slice, *, taste: F32, most: int, first: Bool
 ) -> I64:
-    """Return `most` columns a member, I64[n, most], ascending in `order`."""
+    """Return `most` columns a member, I64[n, most], in the order that settles ties.
+
+    Those of `first` Bool[s], then those the member engaged with most often, then by taste.
+    """
     group = int(requests.group[rows.start])
-    shelf = requests.shelf(group)
+    shelf, order = requests.shelf(group), _order(requests, group)
     place = np.full(desk.shop.num_sales, NONE, dtype=np.int64)
     place[shelf[order]] = np.arange(len(shelf))
     history = desk.shop.history
@@ -76,8 +95,8 @@ def candidates(
     known = place[history.sale[event]]
     on_shelf = known != NONE
     tier = np.zeros(taste.shape, dtype=np.int64)
-    tier += 2 * requests.curated(group)[order]
-    tier[row[on_shelf], known[on_shelf]] += 1
+    np.add.at(tier, (row[on_shelf], known[on_shelf]), 1)
+    tier = np.minimum(tier, _MOST_OFTEN) + (_MOST_OFTEN + 1) * first[order]
     ordered = taste[:, order]
     # one whole number a sale: no two are equal, and no chunk can round them otherwise
     key = np.where(np.isfinite(ordered), (tier << 32) + 1 + _rising(ordered), 0)
@@ -86,6 +105,8 @@ def candidates(
     return order[np.sort(best, axis=1)]
 
 
+_MOST_OFTEN = 62
+"""Engagements above which it makes no difference; so a tier takes 7 bits beside the others' 56."""
 _PLACE_BITS = 24
 """Room for the place of a sale on a shelf in its key."""
 

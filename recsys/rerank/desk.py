@@ -9,6 +9,7 @@ import numpy as np
 from recsys.data.popularity import Popularity
 from recsys.domain.arrays import F32, I64, NONE
 from recsys.domain.shop import Shop
+from recsys.rerank.appetite import USUAL, Appetite
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ class Desk:
     """Of sales."""
     maker_popularity: Popularity
     """Of makers."""
+    appetite: Appetite = USUAL
+    """What is usual of members who meet new makers."""
 
     @classmethod
-    def of(cls, shop: Shop) -> Desk:
+    def of(cls, shop: Shop, appetite: Appetite = USUAL) -> Desk:
         """Build the indexes: one sort of the history by sale, one by maker."""
         brand = own_keys(shop.brand)
         maker = brand if (shop.brand != NONE).any() else own_keys(shop.category)
@@ -45,6 +48,7 @@ class Desk:
             log_price=log_price.astype(np.float32),
             popularity=Popularity.of(shop.history, shop.num_sales),
             maker_popularity=Popularity.of(by_maker, int(maker.max(initial=0)) + 1),
+            appetite=appetite,
         )
 
 

@@ -1,37 +1,55 @@
-"""What a sale adds to a slate so far: the protocol of re-rankers, and the two of version one."""
+"""What a sale adds to a slate so far: the protocol of re-rankers, and the two simplest of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.domain.arrays import F32, I64
 from recsys.domain.spec import NonNegative, Spec
 
+S = TypeVar("S")
+"""What a kind of re-ranker keeps of slates so far."""
+T = TypeVar("T", bound=np.generic)
+
 
 @dataclass(frozen=True)
 class ShelfView:
-    """The vectors of the c sales in question for n members."""
+    """What re-rankers see: the c sales in question for n members, and the members' mixes.
+
+    Arrays F32[n, c] made here lie in memory sale by sale, as the policy reads them fastest; an
+    array that lies otherwise is as good.
+    """
 
     unit: F32
     """Length 1: F32[1, c, U] where all members see one shelf, else F32[n, c, U]."""
     num_members: int
+    category: I64 | None = None
+    """Column of `mix`, I64[1, c] or I64[n, c]; NONE, for a sale of none, reads the last column."""
+    mix: F32 | None = None
+    """Share of each category in what the member engaged with, F32[n, G + 1]; the last column is 0.
+    A member without a past has zeros; categories that are not on the shelf have no column."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """Members and sales: (n, c)."""
         return self.num_members, int(self.unit.shape[1])
 
+    def full(self, value: float) -> F32:
+        """Return one number for each member and sale, F32[n, c]."""
+        return np.full(self.shape, value, dtype=np.float32, order="F")
+
     def likeness(self, chosen: I64) -> F32:
         """Return the cosine of each sale with the chosen column (I64[n], all >= 0), F32[n, c]."""
         if len(self.unit) == 1:
-            return self.kernel[chosen]
+            return np.take(self.kernel, chosen, axis=1).T
         picked = self.unit[np.arange(self.num_members), chosen]
         cosines: F32 = np.einsum("ncu,nu->nc", self.unit, picked)
-        return cosines
+        return np.asfortranarray(cosines)
 
     @cached_property
     def kernel(self) -> F32:
@@ -40,22 +58,32 @@ class ShelfView:
         cosines: F32 = np.einsum("cu,du->cd", self.unit[0], self.unit[0])
         return cosines
 
+    def take(self, rows: I64) -> ShelfView:
+        """Return what is seen for some of the members, I64[k]."""
+        return replace(
+            self,
+            unit=self.unit if len(self.unit) == 1 else self.unit[rows],
+            num_members=len(rows),
+            category=None if self.category is None else rows_of(self.category, rows),
+            mix=None if self.mix is None else self.mix[rows],
+        )
 
-class Reranker(Protocol):
+
+class Reranker(Protocol[S]):
     """A way to value variety. Its state never depends on the utility, so prices stay monotone."""
 
     @property
     def weight(self) -> float:
         """How much variety counts, in standard deviations of a member's values; 0 = off."""
 
-    def init(self, view: ShelfView) -> F32:
-        """Return the state of empty slates, F32[n, ...]."""
+    def init(self, view: ShelfView) -> S:
+        """Return the state of empty slates: an array F32[n, ...], or what else a kind needs."""
 
-    def gains(self, state: F32) -> F32:
+    def gains(self, state: S) -> F32:
         """Return what each sale adds, F32[n, c]: unit-free, larger = adds more."""
 
-    def update(self, state: F32, view: ShelfView, chosen: I64) -> F32:
-        """Return the state after columns I64[n] were chosen; -1 where a slate has ended."""
+    def update(self, state: S, view: ShelfView, chosen: I64) -> S:
+        """Return a new state after columns I64[n] were chosen; -1 where a slate has ended."""
 
 
 class TopK(Spec):
@@ -70,7 +98,7 @@ class TopK(Spec):
 
     def init(self, view: ShelfView) -> F32:
         """Return zeros, F32[n, c]."""
-        return np.zeros(view.shape, dtype=np.float32)
+        return view.full(0)
 
     def gains(self, state: F32) -> F32:
         """Return zeros, F32[n, c]."""
@@ -91,15 +119,21 @@ class Mmr(Spec):
 
     def init(self, view: ShelfView) -> F32:
         """Return likeness to nothing, F32[n, c]: NaN-free marks below every cosine."""
-        return np.full(view.shape, -2, dtype=np.float32)
+        return view.full(-2)
 
     def gains(self, state: F32) -> F32:
         """Return minus the likeness to the most alike chosen sale; 0 on an empty slate."""
-        gains: F32 = np.where(state < -1.5, np.float32(0), -state)
+        gains: F32 = -state
+        gains[gains > 1.5] = 0
         return gains
 
     def update(self, state: F32, view: ShelfView, chosen: I64) -> F32:
         """Keep the larger likeness of each sale to what was chosen."""
-        nearer = np.maximum(state, view.likeness(np.maximum(chosen, 0)))
-        updated: F32 = np.where(chosen[:, None] >= 0, nearer, state)
-        return updated
+        likeness = view.likeness(np.maximum(chosen, 0))
+        likeness[chosen < 0] = -2
+        return np.maximum(state, likeness)
+
+
+def rows_of(table: NDArray[T], rows: I64) -> NDArray[T]:
+    """Return some rows of [n, c]; of [1, c], which all members share, the one."""
+    return table if len(table) == 1 else table[rows]

@@ -7,16 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from recsys.data.asof import history_end
 from recsys.domain.arrays import F32, Bool
 from recsys.domain.events import Kind
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
 from recsys.domain.ties import uniform
+from recsys.rerank import appetite
+from recsys.rerank.appetite import Appetite, Counts
 from recsys.rerank.asking import ask, asked_of
 from recsys.rerank.desk import Desk
 from recsys.rerank.ranker import Ranker
 from recsys.rerank.signals import NAMES
 from recsys.rerank.spec import Rerank, plan_of
+from recsys.rerank.trail import Trail
 from recsys.rerank.value import FittedValue, Label, Rows, fit_value
 
 Scorer = Callable[[Requests, slice], F32]
@@ -25,6 +29,8 @@ LEAST_PURCHASES = 200
 """Purchases on the value block below which engagement is foretold instead."""
 MOST_ROWS = 1_000_000
 """Pairs of request and sale a value model is fitted on, about; more are thinned by request."""
+MOST_MEMBERS = 50_000
+"""Members that say what appetite is usual, about."""
 CELLS = 2_000_000
 """Pairs of request and sale looked at in one step."""
 
@@ -43,6 +49,8 @@ def fit_ranker(
     With too few purchases to learn from, it foretells engagement, and a note says so.
     """
     desk, most = Desk.of(shop), plan_of(spec).candidates
+    first = int(value.at.min()) if len(value) else 0
+    desk = replace(desk, appetite=usual_appetite(desk, first))
     purchases = int((value.target_kind == Kind.PURCHASE).sum())
     label: Label = "purchase" if purchases >= LEAST_PURCHASES else "engagement"
     fit = rows_of(desk, value, taste, most=most, label=label)
@@ -51,7 +59,20 @@ def fit_ranker(
     if label == "engagement":
         note = f"value: {purchases} purchases to learn from, so it foretells engagement"
         model = replace(model, notes=(note, *model.notes))
-    return Ranker(spec, model, median_deviation(model, later), kernel, [desk])
+    return Ranker(spec, model, median_deviation(model, later), kernel, desk.appetite, _desk=[desk])
+
+
+def usual_appetite(desk: Desk, at: int) -> Appetite:
+    """Fit what is usual of members who meet new brands on what was known at an instant, UTC us."""
+    shop = desk.shop
+    everyone = np.arange(shop.num_members, dtype=np.int32)
+    some = everyone[uniform(everyone) * shop.num_members < MOST_MEMBERS]
+    asked = Requests.now(some, shop.shelf(at), history_end(shop.history, some, np.array(at)))
+    trail = Trail.of(shop.history, asked, asked.rows(0))
+    half = float(trail.days.max(initial=0)) / 2
+    window = min(appetite.WINDOW_DAYS, half) or appetite.WINDOW_DAYS
+    counts = Counts.of(trail, desk.maker, window_days=window)
+    return appetite.fit(counts, window_days=window)
 
 
 def rows_of(desk: Desk, requests: Requests, taste: Scorer, *, most: int, label: Label) -> Rows:

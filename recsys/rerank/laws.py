@@ -10,26 +10,29 @@ Each law takes a re-ranker and raises AssertionError, with what it found, where 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
-from recsys.domain.arrays import F32, I64, NONE
+from recsys.domain.arrays import I64, NONE
 from recsys.domain.joined import first_broken, silent
-from recsys.rerank.diversity import Reranker, ShelfView
-from recsys.rerank.policy import Offer, Picks, SlatePolicy
+from recsys.domain.spec import Spec
+from recsys.rerank.diversity import Reranker, ShelfView, TopK
+from recsys.rerank.offer import Offer, Picks
+from recsys.rerank.policy import SlatePolicy
 from recsys.rerank.utility import Parts, parts
 
-Law = Callable[[Reranker], None]
+Law = Callable[[Reranker[Any]], None]
 SLOTS = 5
 
 
-def settings_say_what_they_mean(reranker: Reranker) -> None:
+def settings_say_what_they_mean(reranker: Reranker[Any]) -> None:
     """Each setting has a meaning, and plain data make the same re-ranker again."""
     _must(not silent(reranker), silent(reranker))
 
 
-def gains_are_finite_float32(reranker: Reranker) -> None:
+def gains_are_finite_float32(reranker: Reranker[Any]) -> None:
     """Gains are finite float32 [n, c] in every slot, and so is the weight, which is not negative.
 
     Members who have no slots left are among them.
@@ -48,7 +51,16 @@ def gains_are_finite_float32(reranker: Reranker) -> None:
             _must(bool(np.isfinite(gains).all()), "gains are finite")
 
 
-def slates_are_full_without_repeats(reranker: Reranker) -> None:
+def no_weight_is_no_variety(reranker: Reranker[Any]) -> None:
+    """A weight that can be set can be 0, and slates are then those of the highest utility."""
+    if not (isinstance(reranker, Spec) and "weight" in type(reranker).model_fields):
+        return
+    off = type(reranker).model_validate(reranker.model_dump() | {"weight": 0.0})
+    for offer in _offers():
+        _must(_same(_slates(off, offer), _slates(TopK(), offer)), "slates without variety")
+
+
+def slates_are_full_without_repeats(reranker: Reranker[Any]) -> None:
     """A slate shows only what may be shown, nothing twice, and ends only where nothing is left."""
     for offer in _offers():
         columns = _slates(reranker, offer).columns
@@ -60,7 +72,7 @@ def slates_are_full_without_repeats(reranker: Reranker) -> None:
             _must(len(shown) == room, f"{room} sales are shown, found {len(shown)}")
 
 
-def the_same_question_has_the_same_answer(reranker: Reranker) -> None:
+def the_same_question_has_the_same_answer(reranker: Reranker[Any]) -> None:
     """Asked again, drawn or not, every number is the same bit for bit; nothing given is changed."""
     for offer in _offers():
         unit = offer.view.unit.copy()
@@ -76,17 +88,17 @@ def the_same_question_has_the_same_answer(reranker: Reranker) -> None:
         _must(np.array_equal(unit, offer.view.unit), "the vectors are left as they are")
 
 
-def members_do_not_depend_on_each_other(reranker: Reranker) -> None:
+def members_do_not_depend_on_each_other(reranker: Reranker[Any]) -> None:
     """A member's slate is the same whoever is asked beside them, and in whatever order."""
     for offer in _offers():
         whole = _slates(reranker, offer)
         order = np.arange(len(offer.eligible))[::-1]
         for rows in (order, order[:1], order[: len(order) // 2 + 1]):
-            some = _slates(reranker, _of(offer, rows))
+            some = _slates(reranker, offer.take(rows))
             _must(_same(some, _rows(whole, rows)), "the same slate, whoever is asked beside")
 
 
-def an_ended_slate_keeps_its_gains(reranker: Reranker) -> None:
+def an_ended_slate_keeps_its_gains(reranker: Reranker[Any]) -> None:
     """Where nothing was chosen (-1), the gains stay as they were; `update` changes no state."""
     steps = [(offer, column) for offer in _offers() for column in _walk(offer)]
     for offer, first in steps:
@@ -99,7 +111,7 @@ def an_ended_slate_keeps_its_gains(reranker: Reranker) -> None:
         _must(np.array_equal(reranker.gains(state), before), "update returns a new state")
 
 
-def parts_add_up_to_the_gain(reranker: Reranker) -> None:
+def parts_add_up_to_the_gain(reranker: Reranker[Any]) -> None:
     """What variety added is weight times gain, in units of value, and the margin is the rest."""
     for offer in _offers():
         picks = _slates(reranker, offer)
@@ -119,7 +131,7 @@ def parts_add_up_to_the_gain(reranker: Reranker) -> None:
             state = reranker.update(state, offer.view, column)
 
 
-def a_sale_worth_more_is_shown_no_less(reranker: Reranker) -> None:
+def a_sale_worth_more_is_shown_no_less(reranker: Reranker[Any]) -> None:
     """A sale that is worth more to everybody is still shown to all who were shown it before."""
     for offer in _offers():
         for sale in range(min(3, offer.eligible.shape[1])):
@@ -133,6 +145,7 @@ def a_sale_worth_more_is_shown_no_less(reranker: Reranker) -> None:
 LAWS: tuple[Law, ...] = (
     settings_say_what_they_mean,
     gains_are_finite_float32,
+    no_weight_is_no_variety,
     slates_are_full_without_repeats,
     the_same_question_has_the_same_answer,
     members_do_not_depend_on_each_other,
@@ -143,7 +156,7 @@ LAWS: tuple[Law, ...] = (
 """All of them."""
 
 
-def broken(reranker: Reranker) -> str:
+def broken(reranker: Reranker[Any]) -> str:
     """Return the first law that a re-ranker breaks and what was found, or an empty text."""
     return first_broken(LAWS, reranker)
 
@@ -154,7 +167,10 @@ def _must(holds: bool, wanted: str) -> None:  # ruff: ignore[boolean-type-hint-p
 
 
 def _offers() -> Iterator[Offer]:
-    """Yield small offers: one shelf for all and one each, values that tie, one sale, none."""
+    """Yield small offers: one shelf for all and one each, values that tie, one sale, none.
+
+    Vectors have more dimensions than slates have slots.
+    """
     for seed, (num, width, own) in enumerate([
         (6, 12, False),
         (5, 9, True),
@@ -165,7 +181,7 @@ def _offers() -> Iterator[Offer]:
     ]):
         rng = np.random.default_rng(seed)
         lead = num if own else 1
-        unit = rng.normal(size=(lead, width, 4)).astype(np.float32)
+        unit = rng.normal(size=(lead, width, 8)).astype(np.float32)
         unit /= np.maximum(np.linalg.norm(unit, axis=2, keepdims=True), np.float32(1e-6))
         if width > 2:
             unit[:, 1] = unit[:, 0]  # two sales that are alike
@@ -173,13 +189,17 @@ def _offers() -> Iterator[Offer]:
         if seed == 2:
             value = np.round(value * 3) / np.float32(3)
         one = np.ones((1, 1), dtype=np.float32)
+        category = rng.integers(NONE, 3, (lead, width))
+        mix = rng.dirichlet(np.ones(3), num).astype(np.float32)
+        mix[3::4] = 0  # members without a past
+        mix = np.pad(mix, ((0, 0), (0, 1)))
         yield Offer(
             parts=parts(value, np.zeros_like(value), fatigue=one, boost=one, novelty=0.0),
             eligible=rng.random((num, width)) < 0.8,
             sigma=np.full((num, 1), 0.3, dtype=np.float32),
-            view=ShelfView(unit=unit, num_members=num),
+            view=ShelfView(unit, num, category, mix),
             brand=np.zeros((lead, width), dtype=np.int64),
-            category=np.full((lead, width), NONE, dtype=np.int64),
+            category=category,
         )
 
 
@@ -191,30 +211,13 @@ def _walk(offer: Offer) -> Iterator[I64]:
         yield np.where(np.arange(num) % 3 == 2, NONE, column)
 
 
-def _slates(reranker: Reranker, offer: Offer, temperature: float = 0.0) -> Picks:
+def _slates(reranker: Reranker[Any], offer: Offer, temperature: float = 0.0) -> Picks:
     draws = np.random.default_rng(7).random((len(offer.eligible), SLOTS))
     return SlatePolicy(SLOTS, reranker, temperature).act(offer, draws)
 
 
-def _of(offer: Offer, rows: I64) -> Offer:
-    """Return the same offer to some of its members."""
-    own = len(offer.view.unit) > 1
-    unit: F32 = offer.view.unit[rows] if own else offer.view.unit
-    return replace(
-        offer,
-        parts=Parts(amounts=offer.parts.amounts[:, rows]),
-        eligible=offer.eligible[rows],
-        sigma=offer.sigma[rows],
-        view=ShelfView(unit=unit, num_members=len(rows)),
-        brand=offer.brand[rows] if own else offer.brand,
-        category=offer.category[rows] if own else offer.category,
-    )
-
-
 def _rows(picks: Picks, rows: I64) -> Picks:
-    return Picks(
-        picks.columns[rows], picks.diversity[rows], picks.margin[rows], picks.log_propensity[rows]
-    )
+    return Picks(**{part.name: getattr(picks, part.name)[rows] for part in fields(Picks)})
 
 
 def _same(one: Picks, two: Picks) -> bool:

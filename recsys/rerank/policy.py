@@ -3,56 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.domain.arrays import F32, F64, I64, NONE, Bool
-from recsys.rerank.diversity import Reranker, ShelfView
-from recsys.rerank.utility import Parts
+from recsys.domain.arrays import F32, F64, I16, I32, I64, NONE, Bool
+from recsys.rerank.diversity import Reranker
+from recsys.rerank.offer import Offer, Picks, Pin, pins_of
 
 T = TypeVar("T", bound=np.generic)
 
 
-@dataclass(frozen=True)
-class Offer:
-    """What n members may be shown: c sales each, in the order that settles ties."""
-
-    parts: Parts
-    eligible: Bool
-    """May be shown, Bool[n, c]."""
-    sigma: F32
-    """Scale of variety and temperature, F32[n, 1]."""
-    view: ShelfView
-    brand: I64
-    """Brand key, I64[1, c] or I64[n, c]."""
-    category: I64
-    """Category row or NONE, of the same shape."""
-
-
-@dataclass(frozen=True)
-class Picks:
-    """What was chosen: n members, N slots."""
-
-    columns: I64
-    """Column of the offer, I64[n, N]; NONE where a slate ended."""
-    diversity: F32
-    """Last part of the gain, F32[n, N]."""
-    margin: F32
-    """Gain above the best sale left out at that slot, F32[n, N]; inf where none was left."""
-    log_propensity: F32
-    """F32[n, N]; 0 = certain."""
-
-
 @dataclass
-class _Slate:
-    """What changes from slot to slot."""
+class _Slates:
+    """What changes from slot to slot.
 
-    state: F32
-    free: Bool
-    of_brand: I64
-    recent: list[I64]
+    Arrays [c, n] lie sale by sale: a maximum over sales is then c passes over whole rows.
+    """
+
+    worth: F32
+    """Utility, F32[c, n]; -inf where a sale may not be shown, or not any more."""
+    variety: F32
+    """What variety adds at this slot, F32[c, n]."""
+    gains: F32
+    """The sum of both, F32[c, n]."""
+    state: Any
+    """The re-ranker's."""
+    from_last: I64
+    """c to 1, the number of each sale counted from the last, [c, 1] in as few bits as hold it."""
+    brand: I32
+    """I32[c, 1] or I32[c, n]."""
+    of_brand: I16
+    """Sales of each sale's brand so far, I16[c, n]."""
+    category: I32
+    """I32[c, 1] or I32[c, n]; NONE where unknown."""
+    recent: list[I32]
+    """Categories of the last slots, I32[n] each."""
+    pins: dict[int, Pin]
+    """By slot."""
+    fresh_left: I16
+    """Sales of `Offer.fresh` that each slate may still have, I16[n]; empty = any number."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +51,24 @@ class SlatePolicy:
     """Softmax-greedy: temperature 0 takes the largest gain, the first column among equals."""
 
     slots: int
-    reranker: Reranker
+    reranker: Reranker[Any]
     temperature: float = 0.0
     max_per_brand: int = 0
     """0 = any number."""
     apart: int = 1
     """Least distance in slots of sales of one category, where the shelf allows it."""
+    explore_share: float = 0.0
+    """Chance that a member's `explore_slot` is drawn from the pool, each sale alike."""
+    explore_slot: int = -1
+    """Counted from 0; -1 = the last."""
+
+    @property
+    def num_draws(self) -> int:
+        """Count the numbers a slate is drawn with: one a slot, and two where some explore."""
+        return self.slots + 2 * (self.explore_share > 0)
 
     def act(self, offer: Offer, draws: F64) -> Picks:
-        """Fill the slates; `draws` F64[n, N] in [0, 1) decide where temperature > 0."""
+        """Fill the slates with `draws` F64[n, num_draws] in [0, 1)."""
         return self._fill(offer, draws, None)
 
     def log_prob(self, offer: Offer, columns: I64) -> F32:
@@ -76,106 +76,166 @@ class SlatePolicy:
 
         -inf where the policy never picks the column.
         """
-        draws = np.zeros(columns.shape, dtype=np.float64)
+        draws = np.zeros((len(columns), self.num_draws), dtype=np.float64)
         return self._fill(offer, draws, columns).log_propensity
 
     def _fill(self, offer: Offer, draws: F64, forced: I64 | None) -> Picks:
         num = len(offer.eligible)
-        utility = offer.parts.utility()
-        slate = _Slate(
-            state=self.reranker.init(offer.view),
-            free=offer.eligible.copy(),
-            of_brand=np.zeros(offer.eligible.shape, dtype=np.int64),
-            recent=[],
-        )
-        picks = Picks(
-            columns=np.full((num, self.slots), NONE, dtype=np.int64),
-            diversity=np.zeros((num, self.slots), dtype=np.float32),
-            margin=np.zeros((num, self.slots), dtype=np.float32),
-            log_propensity=np.zeros((num, self.slots), dtype=np.float32),
-        )
-        weight = offer.sigma * np.float32(self.reranker.weight)
-        for slot in range(self.slots if offer.eligible.size else 0):
-            allowed = self._allowed(offer, slate)
-            variety = weight * self.reranker.gains(slate.state)
-            gains = np.where(allowed, utility + variety, np.float32(-np.inf))
-            column, log_chance = self._pick(gains, offer.sigma, draws[:, slot])
-            if forced is not None:
-                column = forced[:, slot]
-                every = self._log_chance(gains, offer.sigma)
-                ended = ~(gains > -np.inf).any(axis=1)
-                never = np.where(ended, np.float32(0), np.float32(-np.inf))
-                log_chance = np.where(column >= 0, _at(every, column), never)
-            picks.columns[:, slot] = column
-            picks.log_propensity[:, slot] = log_chance
-            picks.diversity[:, slot] = np.where(column >= 0, _at(variety, column), 0)
+        diversity, margin, log_propensity = np.zeros((3, self.slots, num), dtype=np.float32)
+        columns = np.full((self.slots, num), NONE, dtype=np.int64)
+        explored = np.zeros((self.slots, num), dtype=np.bool_)
+        picks = Picks(columns.T, diversity.T, margin.T, log_propensity.T, explored.T)
+        if not offer.eligible.size:
+            return picks
+        slates, member = self._empty(offer), np.arange(num)
+        sigma = offer.sigma[:, 0]
+        for slot in range(self.slots):
+            if slot:
+                self._advance(offer, slates, columns[slot - 1], pinned=slates.pins.get(slot - 1))
+            self._weigh(slates, sigma * np.float32(self.reranker.weight), slates.pins.get(slot))
+            given = None if forced is None else forced[:, slot]
+            columns[slot], log_propensity[slot] = self._pick(
+                slates, sigma, draw=draws[:, slot], given=given
+            )
+            if self.explore_share > 0 and slot == self.explore_slot % self.slots:
+                columns[slot], log_propensity[slot], explored[slot] = self._explore(
+                    slates, offer, draws, greedy=columns[slot], given=given
+                )
+            cell, filled = (np.maximum(columns[slot], 0), member), columns[slot] >= 0
+            np.copyto(diversity[slot], slates.variety[cell], where=filled)
             if forced is None:
-                picks.margin[:, slot] = _margin(gains, column)
-            self._advance(offer, slate, column)
+                gain, slates.gains[cell] = slates.gains[cell], -np.inf
+                np.subtract(gain, slates.gains.max(axis=0), out=margin[slot], where=filled)
         return picks
 
-    def _allowed(self, offer: Offer, slate: _Slate) -> Bool:
-        allowed = slate.free
-        if self.max_per_brand:
-            allowed = allowed & (slate.of_brand < self.max_per_brand)
-        if self.apart > 1 and slate.recent:
-            spaced = allowed.copy()
-            for category in slate.recent:
-                spaced &= (offer.category != category[:, None]) | (category[:, None] == NONE)
+    def _empty(self, offer: Offer) -> _Slates:
+        utility = offer.parts.utility()
+        utility[~offer.eligible] = -np.inf
+        worth = np.ascontiguousarray(utility.T)
+        width = len(worth)
+        of_brand = np.zeros(worth.shape if self.max_per_brand else (0, 0), dtype=np.int16)
+        brand = np.asarray(offer.brand.T, dtype=np.int32, order="C")
+        pins = pins_of(offer, worth)
+        for pin in pins.values():
+            # kept for its slot, and counted from the first
+            worth[pin.column, pin.rows] = -np.inf
+            if self.max_per_brand:
+                self._count(of_brand, worth, brand, column=pin.of_all(len(offer.eligible)))
+        left = np.zeros(0, np.int16) if offer.most_fresh is None else offer.most_fresh
+        if offer.fresh is not None and len(left):
+            worth[offer.fresh.T & (left <= 0)] = -np.inf
+        from_last = np.arange(width, 0, -1).astype(np.min_scalar_type(-width - 1))
+        return _Slates(
+            worth=worth,
+            variety=np.zeros_like(worth),
+            gains=np.empty_like(worth),
+            state=self.reranker.init(offer.view),
+            from_last=from_last[:, None],
+            brand=brand,
+            of_brand=of_brand,
+            category=np.asarray(offer.category.T, dtype=np.int32, order="C"),
+            recent=[],
+            pins=pins,
+            fresh_left=left,
+        )
+
+    def _weigh(self, slates: _Slates, weight: F32, pin: Pin | None) -> None:
+        """Put into `slates` what each sale would add at this slot: a pin leaves no other."""
+        if self.reranker.weight > 0:
+            np.multiply(self.reranker.gains(slates.state).T, weight, out=slates.variety)
+        np.add(slates.worth, slates.variety, out=slates.gains)
+        if slates.recent:
+            near = np.zeros(slates.gains.shape, dtype=np.bool_)
+            for category in slates.recent:
+                near |= slates.category == category
+            spaced = np.where(near, np.float32(-np.inf), slates.gains)
             # a shelf of one category still fills the slate
-            allowed = np.where(spaced.any(axis=1, keepdims=True), spaced, allowed)
-        return allowed
+            some = spaced.max(axis=0) > -np.inf
+            slates.gains = np.where(some, spaced, slates.gains)
+        if pin is not None:
+            slates.gains[:, pin.rows] = -np.inf
+            kept = pin.worth + slates.variety[pin.column, pin.rows]
+            slates.gains[pin.column, pin.rows] = kept
 
-    def _log_chance(self, gains: F32, scale: F32) -> F32:
-        """Return the log chance of each column, F32[n, c]; -inf where it is never picked."""
-        best = gains.max(axis=1, keepdims=True)
+    def _pick(
+        self, slates: _Slates, sigma: F32, *, draw: F64, given: I64 | None
+    ) -> tuple[I64, F64 | float]:
+        """Return a column for each slate, the `given` one if there is one, and its log chance."""
+        gains = slates.gains
+        best = gains.max(axis=0)
+        some = best > -np.inf
         if self.temperature <= 0:
-            first = np.arange(gains.shape[1]) == gains.argmax(axis=1)[:, None]
-            certain: F32 = np.where(first & (gains > -np.inf), 0, -np.inf).astype(np.float32)
-            return certain
-        below = np.where(gains > -np.inf, gains - np.where(best > -np.inf, best, 0), -np.inf)
-        logits = below.astype(np.float64) / (self.temperature * scale.astype(np.float64))
-        total = np.exp(logits).sum(axis=1, keepdims=True)
-        return (logits - np.log(np.where(total > 0, total, 1))).astype(np.float32)
+            # argmax along this axis would copy all of it
+            first = len(gains) - ((gains == best) * slates.from_last).max(axis=0).astype(np.int64)
+            first = np.where(some, first, NONE)
+            return (first, 0.0) if given is None else (given, np.where(given == first, 0, -np.inf))
+        odds = (gains - np.where(some, best, np.float32(0))).astype(np.float64)
+        odds /= self.temperature * sigma.astype(np.float64)
+        reach = np.exp(odds).cumsum(axis=0)
+        column = np.where(some, _drawn(reach, draw), NONE) if given is None else given
+        log_chance = _at(odds, column) - np.log(np.where(some, reach[-1], 1))
+        # a slate ends where nothing is left, and nowhere else
+        log_chance[(column < 0) == some] = -np.inf
+        log_chance[(column < 0) & ~some] = 0
+        return column, log_chance
 
-    def _pick(self, gains: F32, scale: F32, draw: F64) -> tuple[I64, F32]:
-        ended = ~(gains > -np.inf).any(axis=1)
-        if self.temperature <= 0:
-            column = gains.argmax(axis=1)
-            log_chance = np.zeros(len(gains), dtype=np.float32)
-        else:
-            every = self._log_chance(gains, scale)
-            reach = np.exp(every.astype(np.float64)).cumsum(axis=1)
-            column = (reach <= draw[:, None] * reach[:, -1:]).sum(axis=1)
-            # rounding may step past the last column that has a chance
-            last = gains.shape[1] - 1 - (every > -np.inf)[:, ::-1].argmax(axis=1)
-            column = np.minimum(column, last)
-            log_chance = np.where(ended, np.float32(0), _at(every, column))
-        return np.where(ended, NONE, column), log_chance
+    def _explore(
+        self, slates: _Slates, offer: Offer, draws: F64, *, greedy: I64, given: I64 | None
+    ) -> tuple[I64, F64, Bool]:
+        """Give explorers a sale of the pool; the chance of a sale is that over all members alike.
 
-    def _advance(self, offer: Offer, slate: _Slate, column: I64) -> None:
+        Returns columns, log chances and who explored. An empty pool leaves the greedy pick.
+        """
+        open_still = slates.gains > -np.inf
+        pool = open_still & (True if offer.pool is None else offer.pool.T)
+        size = pool.sum(axis=0)
+        explores = (draws[:, self.slots] < self.explore_share) & (size > 0)
+        place = (draws[:, self.slots + 1] * size).astype(np.int64)
+        drawn = (pool.cumsum(axis=0) <= place).sum(axis=0)
+        column = np.where(explores, drawn, greedy) if given is None else given
+        sigma, nothing = offer.sigma[:, 0], np.zeros(len(column))
+        log_greedy = self._pick(slates, sigma, draw=nothing, given=column)[1]
+        inside = _at(pool, column) & (column >= 0)
+        uniform = np.where(inside, 1 / np.maximum(size, 1), 0.0)
+        share = np.where(size > 0, self.explore_share, 0.0)
+        with np.errstate(divide="ignore"):
+            log_chance = np.log((1 - share) * np.exp(log_greedy) + share * uniform)
+        return column, log_chance, explores & (given is None)
+
+    def _advance(self, offer: Offer, slates: _Slates, column: I64, *, pinned: Pin | None) -> None:
+        """Put the picks of the slot before into `slates`."""
         rows = np.flatnonzero(column >= 0)
-        slate.free[rows, column[rows]] = False
-        slate.state = self.reranker.update(slate.state, offer.view, column)
+        slates.worth[column[rows], rows] = -np.inf
+        if self.reranker.weight > 0:
+            slates.state = self.reranker.update(slates.state, offer.view, column)
         if self.max_per_brand:
-            brand = np.where(column >= 0, _at(offer.brand, column), NONE - 1)
-            slate.of_brand += offer.brand == brand[:, None]
+            anew = column.copy()
+            if pinned is not None:
+                anew[pinned.rows] = NONE
+            self._count(slates.of_brand, slates.worth, slates.brand, column=anew)
+        if offer.fresh is not None and len(slates.fresh_left):
+            slates.fresh_left = slates.fresh_left - (_at(offer.fresh.T, column) & (column >= 0))
+            slates.worth[offer.fresh.T & (slates.fresh_left <= 0)] = -np.inf
         if self.apart > 1:
-            category = np.where(column >= 0, _at(offer.category, column), NONE)
-            slate.recent = [*slate.recent, category][-(self.apart - 1) :]
+            category = np.where(column >= 0, _at(slates.category, column), NONE)
+            slates.recent.append(np.where(category == NONE, NONE - 1, category))
+            del slates.recent[: 1 - self.apart]
+
+    def _count(self, of_brand: I16, worth: F32, brand: I32, *, column: I64) -> None:
+        """Count the brand of a column I64[n]; a brand that has its number is shown no more."""
+        of_brand += brand == np.where(column >= 0, _at(brand, column), NONE - 1)
+        worth[of_brand >= self.max_per_brand] = -np.inf
 
 
 def _at(table: NDArray[T], column: I64) -> NDArray[T]:
-    """Read one column a row of [n, c] or [1, c]; NONE reads the first."""
-    rows = np.arange(len(column)) if len(table) > 1 else np.zeros(len(column), dtype=np.int64)
-    return table[rows, np.maximum(column, 0)]
+    """Read one column a slate of [c, n] or [c, 1]; NONE reads the first."""
+    rows = np.arange(len(column)) if table.shape[1] > 1 else 0
+    found: NDArray[T] = table[np.maximum(column, 0), rows]
+    return found
 
 
-def _margin(gains: F32, column: I64) -> F32:
-    rows = np.flatnonzero(column >= 0)
-    margin = np.zeros(len(gains), dtype=np.float32)
-    others = gains[rows]
-    chosen = others[np.arange(len(rows)), column[rows]]
-    others[np.arange(len(rows)), column[rows]] = -np.inf
-    margin[rows] = chosen - others.max(axis=1, initial=-np.inf)
-    return margin
+def _drawn(reach: F64, draw: F64) -> I64:
+    """Return the first row whose running sum is above the draw's share of the whole, I64[n]."""
+    # a double below 1 times the whole is below the whole: no draw steps past the last row
+    found: I64 = (reach <= draw * reach[-1]).sum(axis=0)
+    return found

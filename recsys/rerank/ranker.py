@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from recsys.domain.arrays import F32, I64, NONE, U8
 from recsys.domain.errors import ArtefactError
 from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
+from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
-from recsys.domain.slates import PARTS, Slates
+from recsys.domain.slates import FLAG_EXPLORED, FLAG_PINNED, PARTS, Slates
 from recsys.domain.ties import uniform
+from recsys.rerank import house
 from recsys.rerank import value as values
+from recsys.rerank.appetite import USUAL, Appetite
 from recsys.rerank.asking import Asked, ask, asked_of
 from recsys.rerank.desk import Desk
-from recsys.rerank.diversity import ShelfView
-from recsys.rerank.novelty import newness
-from recsys.rerank.policy import Offer, Picks, SlatePolicy
+from recsys.rerank.house import House, Terms
+from recsys.rerank.offer import Offer, Picks
+from recsys.rerank.offering import offer_of
+from recsys.rerank.policy import SlatePolicy
 from recsys.rerank.reasons import Won, reasons
 from recsys.rerank.spec import Rerank, Spaced, plan_of
-from recsys.rerank.utility import parts, sigma
 from recsys.rerank.value import FittedValue, Label
 
 
@@ -38,6 +42,10 @@ class Ranker:
     """Of value over a member's shelf, median of the calibration block."""
     kernel: F32 | None = None
     """Vectors of all sales, F32[S, U], for reasons of likeness."""
+    appetite: Appetite = USUAL
+    """What is usual of members who meet new brands."""
+    house: House = field(default_factory=House)
+    """Editors' rules and prices of promises."""
     _desk: list[Desk] = field(default_factory=list, repr=False)
 
     @property
@@ -58,13 +66,17 @@ class Ranker:
         """Return the same ranker, able to liken sales by their vectors F32[S, U]."""
         return replace(self, kernel=kernel)
 
+    def with_house(self, house: House) -> Ranker:
+        """Return the same ranker under other rules and prices."""
+        return replace(self, house=house)
+
     def desk(self, shop: Shop) -> Desk:
         """Return the shop's indexes, those asked for last."""
         for desk in self._desk:
-            if desk.shop is shop:
+            if desk.shop is shop and desk.appetite is self.appetite:
                 return desk
         # built here and then kept: another thread may ask for another shop meanwhile
-        desk = Desk.of(shop)
+        desk = Desk.of(shop, self.appetite)
         self._desk[:] = [desk]
         return desk
 
@@ -76,11 +88,25 @@ class Ranker:
         `taste` F32[n, s] scores the group's shelf, `unit` F32[s, U] are its vectors of length 1.
         A sale whose taste is not finite is never shown.
         """
-        plan = plan_of(self.spec)
-        asked = self._ask(shop, requests, rows, taste=taste)
-        offer = self._offer(asked, unit)
-        picks = self.policy.act(offer, draws_of(requests, rows, plan.slots))
+        asked, offer = self.offered(shop, requests, rows, taste=taste, unit=unit)
+        picks = self.policy.act(offer, draws_of(requests, rows, self.policy.num_draws))
         return self._told(asked, offer, picks)
+
+    def offered(
+        self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
+    ) -> tuple[Asked, Offer]:
+        """Return what is known of the sales in question, and what `policy` picks slates from."""
+        terms = self._terms(shop, requests, rows)
+        asked = self._ask(shop, requests, rows, taste=taste, terms=terms)
+        offer = offer_of(
+            asked,
+            plan_of(self.spec),
+            self.value_model(asked.x),
+            unit=unit,
+            median=self.median_deviation,
+            terms=terms,
+        )
+        return asked, offer
 
     @property
     def policy(self) -> SlatePolicy:
@@ -92,40 +118,43 @@ class Ranker:
             temperature=plan.temperature,
             max_per_brand=plan.max_per_brand,
             apart=plan.apart if isinstance(plan, Spaced) else 1,
+            explore_share=plan.explore_share,
         )
 
-    def _ask(self, shop: Shop, requests: Requests, rows: slice, *, taste: F32) -> Asked:
-        most = max(plan_of(self.spec).candidates, self.spec.slots)
-        question, columns = ask(self.desk(shop), requests, rows, taste=taste, most=most)
+    def _terms(self, shop: Shop, requests: Requests, rows: slice) -> Terms:
+        group = int(requests.group[rows.start])
+        shelf = Shelf(
+            at=int(requests.group_at[group]),
+            sales=requests.shelf(group),
+            curated=requests.curated(group),
+        )
+        return self.house.terms(shop, shelf, slots=self.spec.slots)
+
+    def _ask(
+        self, shop: Shop, requests: Requests, rows: slice, *, taste: F32, terms: Terms
+    ) -> Asked:
+        most, orders = max(plan_of(self.spec).candidates, self.spec.slots), terms.orders
+        if orders.banned.any():
+            taste = np.where(orders.banned, np.float32(np.nan), taste)
+        question, columns = ask(
+            self.desk(shop),
+            requests,
+            rows,
+            taste=taste,
+            most=most,
+            pinned=orders.pinned[orders.pinned != NONE],
+        )
         return asked_of(question, columns, taste)
-
-    def _offer(self, asked: Asked, unit: F32) -> Offer:
-        plan, question, desk = plan_of(self.spec), asked.question, asked.question.desk
-        value = self.value_model(asked.x)
-        boost = np.where(question.curated, np.float32(plan.curated_boost), np.float32(1))
-        new = newness(
-            question.days_known,
-            soft=plan.newness == "soft",
-            half_life_days=plan.half_life_days,
-        )
-        return Offer(
-            parts=parts(
-                value, new, fatigue=np.ones((1, 1), np.float32), boost=boost, novelty=plan.novelty
-            ),
-            eligible=asked.eligible,
-            sigma=sigma(value, asked.eligible, median=self.median_deviation),
-            view=ShelfView(unit=unit[asked.columns], num_members=len(value)),
-            brand=desk.brand[question.sales],
-            category=desk.category[question.sales],
-        )
 
     def _told(self, asked: Asked, offer: Offer, picks: Picks) -> Slates:
         """Put picks into slates: parts, reasons and evidence of each slot."""
-        question = asked.question
+        question, shape = asked.question, picks.columns.shape
         row, slot = np.nonzero(picks.columns != NONE)
         column = picks.columns[row, slot]
+        pinned = np.zeros(shape, dtype=np.bool_)
+        if offer.pinned is not None:
+            pinned = (offer.pinned == picks.columns) & (picks.columns != NONE)
         seen_by = np.minimum(row, len(question.sales) - 1)
-        shape = picks.columns.shape
         amounts = np.zeros((*shape, len(PARTS)), dtype=np.float32)
         amounts[row, slot, :-1] = offer.parts.amounts[:, row, column].T
         amounts[row, slot, -1] = picks.diversity[row, slot]
@@ -139,6 +168,7 @@ class Ranker:
             margin=picks.margin[row, slot],
             curated=question.curated[seen_by, column],
             drawn=picks.log_propensity[row, slot] < 0,
+            pinned=pinned[row, slot],
             x=asked.x[row, column],
             typical=asked.typical[row],
         )
@@ -155,27 +185,33 @@ class Ranker:
             log_propensity=picks.log_propensity,
             reason=reason,
             evidence=evidence,
-            flags=np.zeros(shape, dtype=np.uint8),
+            flags=(FLAG_PINNED * pinned + FLAG_EXPLORED * picks.explored).astype(np.uint8),
         )
 
     def value(self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32) -> F32:
         """Return calibrated values of the shelf, F32[n, s]; NaN where a sale is out of question."""
-        asked = self._ask(shop, requests, rows, taste=taste)
+        terms = self._terms(shop, requests, rows)
+        asked = self._ask(shop, requests, rows, taste=taste, terms=terms)
         found = np.where(asked.eligible, self.value_model(asked.x), np.float32(np.nan))
         spread = np.full(taste.shape, np.nan, dtype=np.float32)
         np.put_along_axis(spread, np.broadcast_to(asked.columns, found.shape), found, axis=1)
         return spread
 
     def save(self, folder: Path) -> None:
-        """Write the settings and the value model into a new folder."""
+        """Write the settings, the value model and the house's rules into a new folder."""
         folder.mkdir()
+        self.house.save(folder)
         values.save(self.value_model, folder)
-        plain = {"spec": self.spec.model_dump(), "median_deviation": self.median_deviation}
+        plain = {
+            "spec": self.spec.model_dump(),
+            "median_deviation": self.median_deviation,
+            "appetite": asdict(self.appetite),
+        }
         (folder / "ranker.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
-def load(folder: Path) -> Ranker:
-    """Read what `Ranker.save` wrote.
+def load(folder: Path, info: pl.DataFrame) -> Ranker:
+    """Read what `Ranker.save` wrote; `info` has sale, brand, category of each sale of the shop.
 
     Raises:
         ArtefactError: its settings are not understood here, as those of a package that is gone.
@@ -189,7 +225,14 @@ def load(folder: Path) -> Ranker:
             f"the slates of {folder} cannot be made here: {first['msg']}",
             "were they made with a package that is not installed here? recsys doctor lists what is",
         ) from None
-    return Ranker(spec, values.load(folder), float(plain["median_deviation"]))
+    usual = Appetite(**plain["appetite"] | {"curve": tuple(plain["appetite"]["curve"])})
+    return Ranker(
+        spec,
+        values.load(folder),
+        float(plain["median_deviation"]),
+        appetite=usual,
+        house=house.load(folder, info),
+    )
 
 
 def draws_of(requests: Requests, rows: slice, slots: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from recsys.domain.arrays import F32, I64, NONE, U8, Bool
 from recsys.domain.events import Kind
 from recsys.domain.slates import PARTS, Reason
-from recsys.rerank.signals import NAMES, Question
+from recsys.rerank.signals import LONG_AGO_DAYS, NAMES, Question
 from recsys.rerank.value import Model
 
 LAST_SALES = 20
@@ -24,6 +24,13 @@ ALIKE = 0.3
 ROUNDING = 1e-6
 """Share of the parts of a gain that may be rounding; no reason is made of less."""
 TASTE, CROWD = NAMES.index("taste"), NAMES.index("popularity_day")
+_STRANGE = {
+    "own_engaged": 0.0,
+    "own_bought": 0.0,
+    "own_recent": 0.0,
+    "own_since": float(np.log1p(LONG_AGO_DAYS)),
+}
+"""The signals of a sale the member never engaged with."""
 _SENTENCES = {
     Reason.NOTHING: "on the shelf now",
     Reason.EDITOR_PIN: "placed here by an editor",
@@ -38,6 +45,7 @@ _SENTENCES = {
     Reason.SIMILAR_TO: "like {sale}, which you looked at",
     Reason.POPULAR_NOW: "many members look at it now",
     Reason.FITS_YOUR_TASTE: "fits what you like",
+    Reason.BOUGHT_BEFORE: "you bought it before",
 }
 
 
@@ -66,6 +74,8 @@ class Won:
     curated: Bool
     drawn: Bool
     """Filled by a draw, not by the largest gain."""
+    pinned: Bool
+    """Placed by an editor."""
     x: F32
     """Signals, F32[k, len(NAMES)]."""
     typical: F32
@@ -77,8 +87,8 @@ class _Claim:
     """A reason that may be given for appeal."""
 
     reason: Reason
-    signal: str
-    """Whose contribution speaks for it."""
+    signals: tuple[str, ...]
+    """Whose contributions together speak for it."""
     holds: Bool
     """There is evidence, Bool[k]."""
     evidence: I64
@@ -105,6 +115,7 @@ def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -
         (editor & won.curated, Reason.CURATOR_PICK),
         (editor & won.curated & never, Reason.CURATOR_PICK_NEW_TO_YOU),
         (won.drawn & (won.margin < 0), Reason.TRYING_SOMETHING_NEW),
+        (won.pinned, Reason.EDITOR_PIN),
     ]
     # the last that applies wins: the order is that of DECISION 6, from the end
     for applies, name in special:
@@ -130,7 +141,7 @@ def _of_appeal(claims: Sequence[_Claim], won: Won, model: Model) -> tuple[U8, I6
         changed = won.x.copy()
         for name, amount in claim.without.items():
             changed[:, NAMES.index(name)] = amount
-        added = contributions[:, NAMES.index(claim.signal)]
+        added = contributions[:, [NAMES.index(name) for name in claim.signals]].sum(axis=1)
         better = claim.holds & (added > best) & (model.predict(changed) < chance)
         reason[better], evidence[better] = claim.reason, claim.evidence[better]
         best[better] = added[better]
@@ -140,7 +151,9 @@ def _of_appeal(claims: Sequence[_Claim], won: Won, model: Model) -> tuple[U8, I6
 def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, ...]:
     sales, cell = question.desk.shop.history.sale, (won.row, won.column)
     bought, looked = question.last_bought[cell], question.last_engaged[cell]
-    on_list = _on_wait_list(question)[cell] != NONE
+    on_list, again = (
+        _own(question, kind)[cell] != NONE for kind in (Kind.WAIT_LIST, Kind.PURCHASE)
+    )
     alike, cosine = _most_alike(question, won, kernel)
     none = np.full(len(won.row), NONE, dtype=np.int64)
     fits = won.x[:, TASTE] > won.typical[:, TASTE]
@@ -148,37 +161,39 @@ def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, .
     usual = won.typical[:, CROWD]
     crowded = won.x[:, CROWD] > usual
     return (
-        _Claim(Reason.ON_YOUR_WAIT_LIST, "own_engaged", on_list, none, {"own_engaged": 0.0}),
+        _Claim(Reason.ON_YOUR_WAIT_LIST, tuple(_STRANGE), on_list, none, _STRANGE),
+        _Claim(Reason.BOUGHT_BEFORE, tuple(_STRANGE), again, none, _STRANGE),
         _Claim(
             Reason.BECAUSE_YOU_BOUGHT,
-            "brand_bought",
+            ("brand_bought",),
             bought != NONE,
             _sale(sales, bought),
             {"brand_bought": 0.0, "new": 1.0},
         ),
         _Claim(
             Reason.BECAUSE_YOU_LOOKED,
-            "brand_engaged",
+            ("brand_engaged",),
             looked != NONE,
             _sale(sales, looked),
             {"brand_engaged": 0.0, "new": 1.0},
         ),
-        _Claim(Reason.SIMILAR_TO, "taste", fits & (cosine >= ALIKE), alike, tasteless),
+        _Claim(Reason.SIMILAR_TO, ("taste",), fits & (cosine >= ALIKE), alike, tasteless),
         _Claim(
             Reason.FITS_YOUR_TASTE,
-            "taste",
+            ("taste",),
             fits & (question.trail.counts[won.row] > 0),
             none,
             tasteless,
         ),
-        _Claim(Reason.POPULAR_NOW, "popularity_day", crowded, none, {"popularity_day": usual}),
+        _Claim(Reason.POPULAR_NOW, ("popularity_day",), crowded, none, {"popularity_day": usual}),
     )
 
 
-def _on_wait_list(question: Question) -> I64:
+def _own(question: Question, kind: Kind) -> I64:
+    """Return the member's last event of a kind with each very sale, I64[n, c], or NONE."""
     trail = question.trail
-    waiting = trail.kind == Kind.WAIT_LIST
-    return question.own.latest(trail.row[waiting], trail.sale[waiting], trail.event[waiting])
+    these = trail.kind == kind
+    return question.own.latest(trail.row[these], trail.sale[these], trail.event[these])
 
 
 def _sale(sales: np.ndarray, event: I64) -> I64:

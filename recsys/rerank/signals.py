@@ -13,6 +13,7 @@ import numpy as np
 from recsys.domain.arrays import F32, I64, NONE
 from recsys.domain.events import DAY, KIND_WEIGHTS, Kind
 from recsys.domain.requests import Requests
+from recsys.rerank.appetite import Counts
 from recsys.rerank.desk import Desk
 from recsys.rerank.novelty import newness
 from recsys.rerank.trail import Grid, Trail
@@ -24,6 +25,8 @@ PROVENANCE = {
     "category_engaged": "log(1 + weighted engagements with the category), halved every 60 days",
     "own_engaged": "log(1 + weighted engagements with this very sale)",
     "own_bought": "log(1 + purchases of this very sale)",
+    "own_recent": "log(1 + weighted engagements with this very sale), halved every 60 days",
+    "own_since": "log(1 + days since the last engagement with this very sale, at most 365)",
     "price_gap": "distance of log price to the lower median of what the member engaged with",
     "new": "1 - 2^(-days since the last engagement with the brand / 180), 1 if never",
     "curated": "picked by an editor at that moment",
@@ -32,6 +35,7 @@ PROVENANCE = {
     "popularity_day": "log(1 + engagements of all members within 24 hours)",
     "brand_popularity": "log(1 + engagements of all members with the brand so far)",
     "activity": "log(1 + the member's engagements of the last 28 days)",
+    "appetite": "share of new brands foretold from what the member touched in 13 weeks",
     "recency": "log(1 + days since the member's last engagement, at most 365)",
 }
 """Signal -> what it measures; the order is that of the last axis."""
@@ -91,6 +95,12 @@ class Question:
         days[row, column] = (self.requests.at[self.rows][row] - when) / DAY
         return days
 
+    @cached_property
+    def appetite(self) -> F32:
+        """The share of new brands foretold of each member, F32[n]."""
+        usual, maker = self.desk.appetite, self.desk.maker
+        return usual.share(Counts.of(self.trail, maker, window_days=usual.window_days))
+
 
 def signals(question: Question, taste: F32 | None) -> F32:
     """Return all signals of NAMES, F32[n, c, len(NAMES)]; taste F32[n, c] is 0 where not given."""
@@ -122,11 +132,24 @@ def _personal(question: Question) -> dict[str, F32]:
         "category_engaged": np.log1p(by_category),
         "own_engaged": np.log1p(question.own.sums(trail.row, trail.sale, weight)),
         "own_bought": np.log1p(question.own.sums(trail.row, trail.sale, bought)),
+        "own_recent": np.log1p(question.own.sums(trail.row, trail.sale, weight * decay)),
+        "own_since": np.log1p(_days_since_own(question)),
         "price_gap": _price_gap(question),
         "new": newness(question.days_known, soft=True),
         "activity": np.log1p(activity.astype(np.float32))[:, None],
+        "appetite": question.appetite[:, None],
         "recency": np.log1p(latest)[:, None],
     }
+
+
+def _days_since_own(question: Question) -> F32:
+    """Return the days since the member last engaged with each sale, at most LONG_AGO_DAYS."""
+    trail = question.trail
+    last = question.own.latest(trail.row, trail.sale, np.arange(len(trail.row)))
+    if not len(trail.row):
+        return np.full(last.shape, LONG_AGO_DAYS, dtype=np.float32)
+    days = np.where(last != NONE, trail.days[last], np.float32(LONG_AGO_DAYS))
+    return np.minimum(days, np.float32(LONG_AGO_DAYS))
 
 
 def _price_gap(question: Question) -> F32:

@@ -7,11 +7,14 @@ from typing import Annotated, Literal, assert_never
 from pydantic import Field
 
 from recsys.domain.joined import Joined
-from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Spec
+from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
+from recsys.rerank.calibrated import Calibrated
 from recsys.rerank.diversity import Mmr, TopK
+from recsys.rerank.dpp import Dpp
+from recsys.rerank.ssd import Ssd
 
 Diversity = Annotated[
-    TopK | Mmr,
+    TopK | Mmr | Dpp | Ssd | Calibrated,
     Field(discriminator="kind"),
     Joined("recsys.rerankers", ("weight", "init", "gains", "update")),
 ]
@@ -28,7 +31,7 @@ class Slate(Spec):
     if their calibrated log-loss wins by more than two standard errors."""
     candidates: Annotated[int, Field(ge=10)] = 200
     """On longer shelves only so many sales are valued for a member: those curated, those the
-    member knows, then the highest taste."""
+    member engaged with most often, then the highest taste."""
 
 
 class Mixed(Slate):
@@ -45,6 +48,17 @@ class Mixed(Slate):
     """What an editor's pick multiplies a sale's value by."""
     diversity: Diversity = Mmr()
     """What variety is worth beside value."""
+    fatigue: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """What a sale is worth, as a share, for each time in 14 days that the member was shown its
+    brand without engaging with it since; 1 = nothing tires."""
+    most_new: CountOrNone = 1
+    """Sales new to the member on a slate, beside editors' picks, for the fifth of the members who
+    least like what is new; 0 = any number."""
+    explore_share: Share = 0.1
+    """Chance that the last slot is drawn from sales of which little is known, each alike; the log
+    propensity says how likely each was. 0 = never."""
+    explore_below: Count = 50
+    """A sale of which fewer engagements are known may be explored."""
     max_per_brand: CountOrNone = 1
     """Sales of one brand on a slate; 0 = any number."""
     temperature: NonNegative = 0.0
@@ -87,6 +101,9 @@ def plan_of(spec: Rerank) -> Blend | Spaced:
                 novelty=0.0,
                 curated_boost=1.0,
                 diversity=TopK(),
+                fatigue=1.0,
+                most_new=0,
+                explore_share=0.0,
                 max_per_brand=0,
             )
         case Blend() | Spaced():

@@ -30,6 +30,8 @@ class Trail:
     kind: U8
     days: F32
     """Age at the request in days, F32[e]."""
+    day: I64
+    """Which day it was, counted from 1970 in UTC, I64[e]."""
 
     @classmethod
     def of(cls, history: Events, requests: Requests, rows: slice) -> Trail:
@@ -43,6 +45,7 @@ class Trail:
             sale=history.sale[event].astype(np.int64),
             kind=history.kind[event],
             days=(age / DAY).astype(np.float32),
+            day=history.at[event] // DAY,
         )
 
     @cached_property
@@ -84,30 +87,35 @@ class Grid:
         keys, inverse = np.unique(cells, return_inverse=True)
         return cls(keys=keys, of_cell=inverse.reshape(cells.shape), num=num)
 
-    def _places(self, row: I64, key: I64) -> tuple[I64, Bool]:
+    def places(self, row: I64, key: I64) -> tuple[I64, Bool]:
+        """Return where (row, key) lies in a table of num x keys, I64[e], and whether it is asked.
+
+        Where it is not asked, the place means nothing.
+        """
         place = np.minimum(np.searchsorted(self.keys, key), max(0, len(self.keys) - 1))
         asked = self.keys[place] == key if len(self.keys) else np.zeros(len(key), dtype=np.bool_)
         return row * len(self.keys) + place, asked
 
     def sums(self, row: I64, key: I64, weight: F64 | F32) -> F32:
         """Add weights of events at (row, key); return them at each cell, F32[n, c]."""
-        place, asked = self._places(row, key)
+        place, asked = self.places(row, key)
         size = self.num * len(self.keys)
         table = np.bincount(place[asked], weights=weight[asked], minlength=size)
-        return self._spread(table.astype(np.float32))
+        return self.spread(table.astype(np.float32))
 
     def latest(self, row: I64, key: I64, event: I64) -> I64:
         """Return the last event at (row, key) for each cell, I64[n, c], or NONE.
 
         Events ascend by time inside each row.
         """
-        place, asked = self._places(row, key)
+        place, asked = self.places(row, key)
         table = np.full(self.num * len(self.keys), NONE, dtype=np.int64)
         # later assignments win, so each place keeps its newest event
         table[place[asked]] = event[asked]
-        return self._spread(table)
+        return self.spread(table)
 
-    def _spread(self, table: NDArray[T]) -> NDArray[T]:
+    def spread(self, table: NDArray[T]) -> NDArray[T]:
+        """Read a table of num x keys, flat, at each cell, T[n, c]."""
         square = table.reshape(self.num, len(self.keys))
         if len(self.of_cell) == 1:
             return square[:, self.of_cell[0]]

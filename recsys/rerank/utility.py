@@ -35,12 +35,20 @@ def ordered_sum(amounts: F32) -> F32:
     return total
 
 
-def parts(value: F32, new: F32, *, fatigue: F32, boost: F32, novelty: float) -> Parts:
+def parts(
+    value: F32,
+    new: F32,
+    *,
+    fatigue: F32,
+    boost: F32,
+    novelty: float,
+    promised: tuple[F32, F32] | None = None,
+) -> Parts:
     """Split the utility F32[n, c] of sales into its parts.
 
     `new` in [0, 1], `fatigue` f in (0, 1], `boost` e > 0 broadcast to F32[n, c]; `novelty` is the
     dial b. appeal = v, fatigue = v (f - 1), editor = v f (e - 1), novelty = v f e b new; floor
-    and cap are 0 until an allocator sets prices.
+    >= 0 and cap <= 0 are `promised`, the prices of promises in units of value; None = 0.
     """
     amounts = np.zeros((len(UTILITY_PARTS), *value.shape), dtype=np.float32)
     one = np.float32(1)
@@ -48,6 +56,8 @@ def parts(value: F32, new: F32, *, fatigue: F32, boost: F32, novelty: float) -> 
     amounts[1] = value * (fatigue - one)
     amounts[2] = value * fatigue * (boost - one)
     amounts[3] = value * fatigue * boost * np.float32(novelty) * new
+    if promised is not None:
+        amounts[4], amounts[5] = promised
     return Parts(amounts=amounts)
 
 

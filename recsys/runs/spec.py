@@ -15,8 +15,11 @@ from recsys.evaluate.spec import Evaluate
 from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.rerank import laws
+from recsys.rerank.calibrated import Calibrated
 from recsys.rerank.diversity import Mmr, TopK
+from recsys.rerank.dpp import Dpp
 from recsys.rerank.spec import Blend, Rerank, plan_of
+from recsys.rerank.ssd import Ssd
 from recsys.retrieval.spec import Exact, Retrieval
 from recsys.runs.promise import fault
 from recsys.serve.spec import Serve, instant
@@ -85,9 +88,15 @@ class Train(Spec):
     def _of_others_keeps_the_laws(self) -> Self:
         variety = plan_of(self.rerank).diversity
         # ours are under the same laws in our tests
-        broken = "" if isinstance(variety, TopK | Mmr) else laws.broken(variety)
+        ours = isinstance(variety, TopK | Mmr | Dpp | Ssd | Calibrated)
+        broken = "" if ours else laws.broken(variety)
         if broken:
             raise ValueError(f"{variety.kind!r} breaks a law of recsys.rerank.laws: {broken}")
+        if isinstance(variety, Dpp) and self.rerank.slots > self.towers.dim:
+            raise ValueError(
+                f"rerank.diversity.kind=dpp fills at most towers.dim={self.towers.dim} slots, "
+                f"not {self.rerank.slots}"
+            )
         return self
 
 

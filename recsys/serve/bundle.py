@@ -17,11 +17,13 @@ from recsys.domain.arrays import F32, I64, NONE
 from recsys.domain.artefact import open_artefact, point, publish
 from recsys.domain.embeddings import Embeddings
 from recsys.domain.errors import BrokenArtefactError
-from recsys.domain.events import Events
+from recsys.domain.events import DAY, Events
 from recsys.domain.manifest import JSON, Manifest
 from recsys.domain.shop import Shop
+from recsys.domain.shown import Shown
 from recsys.domain.slates import Slates
 from recsys.rerank import ranker
+from recsys.rerank.fatigue import WINDOW_DAYS
 from recsys.retrieval import index
 from recsys.retrieval.spec import Exact, Retrieval
 from recsys.serve.parts import INFO, BundleParts
@@ -35,7 +37,8 @@ SEARCHING = threading.Lock()
 """faiss's settings are process-wide: one thread searches at a time (PERF 2)."""
 
 _EVENTS = tuple(f.name for f in fields(Events))
-_SHOP = tuple(f.name for f in fields(Shop) if f.name not in {"history", "shelf_hours"})
+_SHOWN = tuple(f.name for f in fields(Shown))
+_SHOP = tuple(f.name for f in fields(Shop) if f.name not in {"history", "shown", "shelf_hours"})
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def _questions(parts: BundleParts) -> JSON:
 
 
 def _write(parts: BundleParts, draft: Path) -> None:
-    for name in ("members", "sales", "shop", "shop/history"):
+    for name in ("members", "sales", "shop", "shop/history", "shop/shown"):
         (draft / name).mkdir()
     pl.DataFrame({
         "member": pl.Series(parts.members.ids, dtype=pl.String),
@@ -153,6 +156,10 @@ def _write(parts: BundleParts, draft: Path) -> None:
         np.save(draft / "shop" / f"{name}.npy", getattr(parts.shop, name))
     for name in _EVENTS:
         np.save(draft / "shop" / "history" / f"{name}.npy", getattr(parts.shop.history, name))
+    lately = parts.shop.shown.at >= parts.decided_at - round(WINDOW_DAYS * DAY)
+    for name in _SHOWN:
+        kept = getattr(parts.shop.shown.where(lately), name)
+        np.save(draft / "shop" / "shown" / f"{name}.npy", kept)
     index.write(parts.index, draft / "index.faiss")
     parts.ranker.save(draft / "ranker")
     (draft / "specs.json").write_text(json.dumps(parts.specs, indent=1), encoding="utf-8")
@@ -169,6 +176,7 @@ def _read(folder: Path, manifest: Manifest) -> BundleParts:
         zone=said["zone"],
         shop=Shop(
             history=history,
+            shown=Shown(**{name: _array(folder / "shop" / "shown", name) for name in _SHOWN}),
             shelf_hours=said["shelf_hours"],
             **{name: _array(folder / "shop", name) for name in _SHOP},
         ),
@@ -177,7 +185,7 @@ def _read(folder: Path, manifest: Manifest) -> BundleParts:
         sales=_embeddings(info["sale"], folder / "sales", said),
         info=info,
         index=index.read(folder / "index.faiss", retrieval),
-        ranker=ranker.load(folder / "ranker"),
+        ranker=ranker.load(folder / "ranker", info),
         specs=json.loads((folder / "specs.json").read_bytes()),
         watermark=int(manifest.watermark or 0),
         decided_at=int(manifest.decided_at or 0),

@@ -9,6 +9,7 @@ from recsys.domain.arrays import F32, I32, NONE
 from recsys.domain.events import DAY, Events
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
+from recsys.domain.shown import Shown
 from recsys.domain.slates import PARTS, Slates
 from recsys.evaluate import pareto
 from recsys.evaluate.pareto import slates_of, sweep
@@ -78,6 +79,7 @@ def shop(*, members: int = 2) -> Shop:
         stock_sale=np.zeros(0, dtype=np.int64),
         stock_at=np.zeros(0, dtype=np.int64),
         stock_left=np.zeros(0, dtype=np.int64),
+        shown=Shown.nothing(len(history.member_ptr) - 1),
     )
 
 

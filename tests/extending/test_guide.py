@@ -69,7 +69,7 @@ def test_the_tests_of_the_guide_pass(site: Path, monkeypatch: pytest.MonkeyPatch
         for law in laws:
             test(law)
             ran += 1
-    assert ran == 18
+    assert ran == 19
 
 
 def test_help_with_a_package_installed_loads_nothing_heavy_and_nothing_of_it(site: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,13 +19,13 @@ from recsys.runs.help import help_text
 from recsys.runs.load import arguments, compose, vocabulary
 from recsys.runs.spec import Train
 from tests.extending.installed import RERANKERS, install, on_path
-from tests.rerank.hand import asks, drawn_shop, ranker_of, slates_of
+from tests.rerank.hand import asks, drawn_shop, info_of, ranker_of, slates_of
 
 MODULE = "noon_example"
 
 
-def max_sum(**settings: float) -> Reranker:
-    made: Reranker = import_module(MODULE).MaxSum(**settings)
+def max_sum(**settings: float) -> Reranker[Any]:
+    made: Reranker[Any] = import_module(MODULE).MaxSum(**settings)
     return made
 
 
@@ -79,7 +80,7 @@ def test_a_sweep_goes_over_it_too(site: Path) -> None:
     ("words", "said"),
     [
         (["rerank=maxsum"], "did you mean: rerank=max_sum"),
-        (["rerank.diversity.kind=maxsum"], "it can be: topk, mmr, max_sum"),
+        (["rerank.diversity.kind=maxsum"], "it can be: topk, mmr, dpp, ssd, calibrated, max_sum"),
         (["rerank=max_sum", "rerank.diversity.wieght=1"], "did you mean:  rerank.diversity.weight"),
         (["rerank=max_sum", "rerank.diversity.weight=-1"], "rerank.diversity.weight=-1 is less"),
     ],
@@ -108,13 +109,13 @@ def test_a_saved_ranker_needs_the_package_again(
     shop = drawn_shop(2)
     ranker = ranker_of(Blend.model_validate({"diversity": {"kind": "max_sum"}}))
     ranker.save(tmp_path / "ranker")
-    back = load_ranker(tmp_path / "ranker")
+    back = load_ranker(tmp_path / "ranker", info_of(shop))
     assert back.spec == ranker.spec
     shown = slates_of(back, shop, asks(shop, 40)).sales
     assert shown.tolist() == slates_of(ranker, shop, asks(shop, 40)).sales.tolist()
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(site)])
     with pytest.raises(ArtefactError, match=r"'max_sum'.*\n.*package that is not installed here"):
-        load_ranker(tmp_path / "ranker")
+        load_ranker(tmp_path / "ranker", info_of(shop))
 
 
 SPEC = """

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
+import polars as pl
 
 from recsys.data.asof import history_end
-from recsys.domain.arrays import F32, F64, I64
+from recsys.domain.arrays import F32, F64, NONE
 from recsys.domain.events import DAY, Events, Kind
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
+from recsys.domain.shown import Shown
 from recsys.domain.slates import Slates
 from recsys.rerank.calibrate import Calibrator
 from recsys.rerank.diversity import Reranker, ShelfView
-from recsys.rerank.policy import Offer
+from recsys.rerank.offer import Offer
 from recsys.rerank.ranker import Ranker
 from recsys.rerank.signals import NAMES
-from recsys.rerank.spec import Blend, Diversity, Rerank, Spaced
+from recsys.rerank.spec import Blend, Diversity, Pure, Rerank
 from recsys.rerank.utility import parts
 from recsys.rerank.value import FittedValue, Logistic
 
 START = 1_800_000_000_000_000
 NEVER = np.iinfo(np.int64).max
-RERANKERS: tuple[Reranker, ...] = tuple(kind() for kind in get_args(get_args(Diversity)[0]))
+RERANKERS: tuple[Reranker[Any], ...] = tuple(kind() for kind in get_args(get_args(Diversity)[0]))
 SLATES: tuple[Rerank, ...] = tuple(kind() for kind in get_args(get_args(Rerank)[0]))
+SURE = tuple(
+    spec if isinstance(spec, Pure) else spec.model_copy(update={"explore_share": 0.0})
+    for spec in SLATES
+)
+"""The same, with nothing left to chance."""
 PLAIN = Calibrator(x=np.zeros(0), y=np.zeros(0))
 LIKES = {"taste": 1.5, "brand_bought": 0.8, "brand_engaged": 0.3, "own_engaged": 0.4}
 
@@ -79,6 +86,20 @@ def shop_of(
         stock_sale=np.zeros(0, dtype=np.int32),
         stock_at=np.zeros(0, dtype=np.int64),
         stock_left=np.zeros(0, dtype=np.int64),
+        shown=Shown.nothing(members),
+    )
+
+
+def info_of(shop: Shop) -> pl.DataFrame:
+    """What people call the sales of a shop: s0, s1 ... of brands b000, b001 ..."""
+    brand = [None if row == NONE else f"b{row:03d}" for row in shop.brand.tolist()]
+    return pl.DataFrame(
+        {
+            "sale": [f"s{row}" for row in range(shop.num_sales)],
+            "brand": brand,
+            "category": [None if row == NONE else f"c{row}" for row in shop.category.tolist()],
+        },
+        schema=dict.fromkeys(("sale", "brand", "category"), pl.String),
     )
 
 
@@ -160,6 +181,14 @@ def slates_of(
     return ranker.slates(shop, requests, rows_of(requests), taste=scores, unit=unit)
 
 
+def mixes_of(seed: int, n: int, groups: int = 3) -> F32:
+    """Wanted shares, F32[n, groups + 1]; every fourth member has no past."""
+    mix = np.zeros((n, groups + 1), dtype=np.float32)
+    mix[:, :groups] = np.random.default_rng(seed).dirichlet(np.ones(groups), n)
+    mix[3::4] = 0
+    return mix
+
+
 def offer_of(
     seed: int, *, n: int, c: int, own_shelves: bool = False, coarse: bool = False
 ) -> Offer:
@@ -169,49 +198,19 @@ def offer_of(
     if coarse:
         value = (np.round(value * 4) / 4).astype(np.float32)
     lead = n if own_shelves else 1
-    unit = vectors_of(lead * c, seed, dim=4).reshape(lead, c, 4)
+    unit = vectors_of(lead * c, seed, dim=8).reshape(lead, c, 8)
     new = rng.choice(np.array([0, 0.5, 1], dtype=np.float32), (n, c))
     boost = np.where(rng.random((lead, c)) < 0.3, np.float32(1.25), np.float32(1))
+    category = rng.integers(-1, 3, (lead, c))
     return Offer(
         parts=parts(value, new, fatigue=np.ones((1, 1), np.float32), boost=boost, novelty=0.7),
         eligible=rng.random((n, c)) < 0.8,
         sigma=np.full((n, 1), 0.3, dtype=np.float32),
-        view=ShelfView(unit=unit, num_members=n),
+        view=ShelfView(unit, n, category, mixes_of(seed, n)),
         brand=rng.integers(0, 4, (lead, c)),
-        category=rng.integers(-1, 3, (lead, c)),
+        category=category,
     )
 
 
 def no_draws(n: int, slots: int) -> F64:
     return np.zeros((n, slots))
-
-
-def best_by_hand(offer: Offer, member: int, reranker: Reranker, spec: Blend | Spaced) -> list[int]:
-    """The greedy slate of one member, step by step, for topk and mmr."""
-    lead = min(member, len(offer.brand) - 1)
-    utility, unit = offer.parts.utility()[member], offer.view.unit[lead]
-    brand, category = offer.brand[lead], offer.category[lead]
-    apart = spec.apart if isinstance(spec, Spaced) else 1
-    chosen: list[int] = []
-    while len(chosen) < spec.slots:
-        free = [
-            s
-            for s in np.flatnonzero(offer.eligible[member]).tolist()
-            if s not in chosen
-            and (not spec.max_per_brand or _times(brand, chosen, s) < spec.max_per_brand)
-        ]
-        near = {int(category[i]) for i in chosen[max(0, len(chosen) - apart + 1) :]} - {-1}
-        free = [s for s in free if apart == 1 or int(category[s]) not in near] or free
-        if not free:
-            break
-        likeness = {s: max((float(unit[s] @ unit[i]) for i in chosen), default=0.0) for s in free}
-        gain = {
-            s: float(utility[s]) - float(offer.sigma[member, 0]) * reranker.weight * likeness[s]
-            for s in free
-        }
-        chosen.append(max(free, key=lambda s: (gain[s], -s)))
-    return chosen
-
-
-def _times(brand: I64, chosen: Sequence[int], sale: int) -> int:
-    return sum(int(brand[i] == brand[sale]) for i in chosen)

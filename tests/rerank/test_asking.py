@@ -15,7 +15,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, most=st.integers(10, 39), coarse=st.booleans())
-def test_on_long_shelves_those_valued_are_picks_then_known_then_best_liked(
+def test_on_long_shelves_those_valued_are_picks_then_often_engaged_then_best_liked(
     seed: int, *, most: int, coarse: bool
 ) -> None:
     shop = drawn_shop(seed, sales=40, members=6, events=60)
@@ -29,8 +29,8 @@ def test_on_long_shelves_those_valued_are_picks_then_known_then_best_liked(
     history, picked = shop.history, np.isin(np.arange(40), shop.curated_sale)
     for member in range(6):
         past = history.sale[history.member_ptr[member] : requests.history_end[member]]
-        known = np.isin(np.arange(40), past)
-        rank = [(2 * p + k, t) for p, k, t in zip(picked, known, taste[member], strict=True)]
+        often = np.bincount(past, minlength=40)
+        rank = list(zip(picked, often, taste[member], strict=True))
         worst = min(rank[s] for s in np.flatnonzero(valued[member]))
         best = max(rank[s] for s in np.flatnonzero(~valued[member]))
         assert worst >= best

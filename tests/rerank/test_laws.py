@@ -6,14 +6,22 @@ import numpy as np
 import pytest
 
 from recsys.domain.arrays import F32, I64
+from recsys.domain.spec import Positive
 from recsys.rerank import laws
+from recsys.rerank.calibrated import Calibrated
 from recsys.rerank.diversity import Mmr, Reranker, ShelfView
+from recsys.rerank.dpp import Dpp
+from recsys.rerank.ssd import Ssd, Window
 from tests.rerank.hand import RERANKERS
 
 
 @pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("reranker", RERANKERS, ids=lambda kind: kind.kind)
-def test_our_own_re_rankers_keep_the_public_laws(reranker: Reranker, law: laws.Law) -> None:
+@pytest.mark.parametrize(
+    "reranker",
+    [*RERANKERS, Mmr(weight=2.0), Dpp(weight=2.0), Ssd(window=2), Calibrated(weight=2.0)],
+    ids=lambda kind: str(kind.model_dump()),
+)
+def test_our_own_re_rankers_keep_the_public_laws(reranker: Reranker[Any], law: laws.Law) -> None:
     law(reranker)
 
 
@@ -59,6 +67,20 @@ class Negative(Mmr):
     """Price."""
 
 
+class AlwaysOn(Mmr):
+    weight: Positive = 0.25
+    """Price."""
+
+
+class Sliding(Ssd):
+    window: int = 1
+    """Sales that a sale is held against."""
+
+    def update(self, state: Window, view: ShelfView, chosen: I64) -> Window:
+        after = super().update(state, view, chosen)
+        return Window(after.rows, after.left + (state.rows[0] ** 2 if state.rows else 0))
+
+
 @pytest.mark.parametrize(
     ("reranker", "law"),
     [
@@ -68,6 +90,8 @@ class Negative(Mmr):
         (Negative(), "gains_are_finite_float32"),
         (Moody(), "the_same_question_has_the_same_answer"),
         (Sociable(), "members_do_not_depend_on_each_other"),
+        (AlwaysOn(), "no_weight_is_no_variety"),
+        (Sliding(), "an_ended_slate_keeps_its_gains"),
         (Forgetful(), "an_ended_slate_keeps_its_gains"),
         (InPlace(), "an_ended_slate_keeps_its_gains"),
     ],

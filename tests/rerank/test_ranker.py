@@ -21,8 +21,10 @@ from recsys.rerank.utility import ordered_sum
 from tests.rerank.hand import (
     LIKES,
     SLATES,
+    SURE,
     asks,
     drawn_shop,
+    info_of,
     ranker_of,
     rows_of,
     shop_of,
@@ -76,7 +78,7 @@ def test_slates_are_the_same_for_any_chunks_and_order(
         same(slates_of(ranker, shop, asks(shop, 40, some.tolist())), rows(whole, some))
 
 
-@every_slate
+@pytest.mark.parametrize("spec", SURE, ids=lambda kind: kind.kind)
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, sales=st.integers(0, 30), most=st.sampled_from([10, 200]))
 def test_slates_are_full_have_no_repeats_and_parts_that_add_up(
@@ -110,7 +112,15 @@ def test_slates_are_full_have_no_repeats_and_parts_that_add_up(
 @given(seed=SEEDS)
 def test_a_mix_with_every_dial_at_zero_is_pure(seed: int) -> None:
     shop = drawn_shop(seed)
-    off = Blend(novelty=0.0, curated_boost=1.0, diversity=TopK(), max_per_brand=0)
+    off = Blend(
+        novelty=0.0,
+        curated_boost=1.0,
+        diversity=TopK(),
+        fatigue=1.0,
+        most_new=0,
+        explore_share=0.0,
+        max_per_brand=0,
+    )
     spaced = Spaced(**(off.model_dump() | {"kind": "spaced", "apart": 1}))
     pure = slates_of(ranker_of(Pure()), shop, asks(shop, 40))
     for spec in (off, spaced):
@@ -207,10 +217,14 @@ def test_a_saved_ranker_makes_the_same_slates(spec: Rerank, tmp_path: Path) -> N
     shop, kernel = drawn_shop(2), vectors_of(15)
     ranker = ranker_of(spec.model_copy(update={"slots": 4}), kernel=kernel)
     ranker.save(tmp_path / "ranker")
-    back = load(tmp_path / "ranker").with_kernel(kernel)
+    back = load(tmp_path / "ranker", info_of(shop)).with_kernel(kernel)
     assert back.spec == ranker.spec
     same(slates_of(back, shop, asks(shop, 40)), slates_of(ranker, shop, asks(shop, 40)))
-    assert {path.suffix for path in (tmp_path / "ranker").iterdir()} == {".json"}
+    assert {path.suffix for path in (tmp_path / "ranker").iterdir()} == {
+        ".json",
+        ".npy",
+        ".parquet",
+    }
 
 
 @settings(max_examples=10, deadline=None)
@@ -251,8 +265,13 @@ def test_slates_drawn_log_the_chance_the_policy_gives_them() -> None:
     ranker = ranker_of(Blend(temperature=0.8))
     slates = slates_of(ranker, shop, requests)
     assert (slates.log_propensity[slates.sales != NONE] < 0).any()
-    asked = ranker._ask(shop, requests, rows_of(requests), taste=taste_of(requests, shop))
-    offer = ranker._offer(asked, vectors_of(15, 3)[requests.shelf(0)])
+    asked, offer = ranker.offered(
+        shop,
+        requests,
+        rows_of(requests),
+        taste=taste_of(requests, shop),
+        unit=vectors_of(15, 3)[requests.shelf(0)],
+    )
     column = np.full(shop.num_sales + 1, NONE)
     column[asked.question.sales[0]] = np.arange(15)
     again = ranker.policy.log_prob(offer, column[slates.sales])

@@ -14,14 +14,14 @@ from recsys.domain.shop import Shop
 from recsys.domain.slates import PARTS, Reason, Slates
 from recsys.rerank.asking import Asked
 from recsys.rerank.diversity import TopK
-from recsys.rerank.policy import Offer
+from recsys.rerank.offer import Offer
 from recsys.rerank.ranker import Ranker
 from recsys.rerank.reasons import ALIKE, sentence
 from recsys.rerank.signals import NAMES
 from recsys.rerank.spec import Blend, Pure
 from recsys.rerank.utility import Parts
 from tests.rerank.hand import (
-    SLATES,
+    SURE,
     Did,
     asks,
     drawn_shop,
@@ -42,6 +42,12 @@ EVERYTHING = {
     "popularity_day": 0.4,
     "new": -0.3,
 }
+STRANGE = {
+    "own_engaged": 0.0,
+    "own_bought": 0.0,
+    "own_recent": 0.0,
+    "own_since": np.log1p(365),
+}
 BACKWARDS = dict.fromkeys(EVERYTHING, -0.5)
 DECISIVE = {
     Reason.NEW_TO_YOU: "novelty",
@@ -55,8 +61,7 @@ def made(ranker: Ranker, shop: Shop, requests: Requests) -> tuple[Slates, Asked,
     """Slates, and the question and the offer they were made of."""
     taste, unit = taste_of(requests, shop), vectors_of(shop.num_sales, 3)[requests.shelf(0)]
     slates = ranker.slates(shop, requests, rows_of(requests), taste=taste, unit=unit)
-    asked = ranker._ask(shop, requests, rows_of(requests), taste=taste)
-    return slates, asked, ranker._offer(asked, unit)
+    return slates, *ranker.offered(shop, requests, rows_of(requests), taste=taste, unit=unit)
 
 
 def slots(slates: Slates) -> list[tuple[int, int, Reason, int, int]]:
@@ -77,7 +82,7 @@ def told(slates: Slates) -> set[Reason]:
     return {reason for _, _, reason, _, _ in slots(slates)}
 
 
-@pytest.mark.parametrize("spec", SLATES, ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("spec", SURE, ids=lambda kind: kind.kind)
 @settings(max_examples=12, deadline=None)
 @given(seed=SEEDS, day=st.floats(5, 60), brands=st.sampled_from([0, 5]))
 def test_evidence_lies_in_the_members_past_and_says_what_the_reason_says(
@@ -101,6 +106,7 @@ def test_evidence_lies_in_the_members_past_and_says_what_the_reason_says(
             Reason.BECAUSE_YOU_BOUGHT: evidence in bought and maker[evidence] == maker[sale],
             Reason.BECAUSE_YOU_LOOKED: maker[evidence] == maker[sale],
             Reason.ON_YOUR_WAIT_LIST: sale in sales[kinds == Kind.WAIT_LIST],
+            Reason.BOUGHT_BEFORE: sale in sales[kinds == Kind.PURCHASE],
             Reason.SIMILAR_TO: evidence != sale and kernel[evidence] @ kernel[sale] >= ALIKE - 1e-6,
             Reason.POPULAR_NOW: True,
             Reason.FITS_YOUR_TASTE: len(sales) > 0,
@@ -116,7 +122,7 @@ def test_without_its_decisive_part_a_sale_loses_its_slot(
     seed: int, *, novelty: float, boost: float
 ) -> None:
     shop = drawn_shop(seed, sales=20)
-    ranker = ranker_of(Blend(novelty=novelty, curated_boost=boost))
+    ranker = ranker_of(Blend(novelty=novelty, curated_boost=boost, explore_share=0.0))
     requests = asks(shop, 40)
     slates, asked, offer = made(ranker, shop, requests)
     column = np.zeros(shop.num_sales, dtype=np.int64)
@@ -154,7 +160,8 @@ def test_without_its_evidence_a_sale_would_be_worth_less(
     without = {
         Reason.BECAUSE_YOU_BOUGHT: {"brand_bought": 0.0, "new": 1.0},
         Reason.BECAUSE_YOU_LOOKED: {"brand_engaged": 0.0, "new": 1.0},
-        Reason.ON_YOUR_WAIT_LIST: {"own_engaged": 0.0},
+        Reason.ON_YOUR_WAIT_LIST: STRANGE,
+        Reason.BOUGHT_BEFORE: STRANGE,
     }
     for row, _, reason, sale, _ in slots(slates):
         x = asked.x[row, column[sale]]
@@ -191,6 +198,9 @@ def test_each_reason_has_its_case() -> None:
     listed = shop_of([Did(0, 2, 1, Kind.WAIT_LIST)], brand=[0, 0, 1, 2])
     slates = made(ranker_of(Pure(slots=1), {"own_engaged": 3.0}), listed, asks(listed, 2, [0]))[0]
     assert (slates.sales[0, 0], told(slates)) == (2, {Reason.ON_YOUR_WAIT_LIST})
+    often = ranker_of(Pure(slots=1), {"own_recent": 3.0})
+    slates = made(often, bought, asks(bought, 2, [0]))[0]
+    assert (slates.sales[0, 0], told(slates)) == (0, {Reason.BOUGHT_BEFORE})
     crowd = shop_of([Did(m, 1, 1.5) for m in (1, 2)], brand=[0, 0, 1, 2])
     slates = made(ranker_of(Pure(slots=1), {"popularity_day": 3.0}), crowd, asks(crowd, 2, [0]))[0]
     assert (slates.sales[0, 0], told(slates)) == (1, {Reason.POPULAR_NOW})
@@ -198,10 +208,10 @@ def test_each_reason_has_its_case() -> None:
     assert told(slates) == {Reason.FITS_YOUR_TASTE}
     slates = made(ranker_of(Pure(slots=1), {"taste": 3.0}), bought, asks(bought, 2, [1]))[0]
     assert told(slates) == {Reason.NOTHING}
-    mixed = Blend(slots=1, diversity=TopK(), curated_boost=2.0, novelty=0.0)
+    mixed = Blend(slots=1, diversity=TopK(), curated_boost=2.0, novelty=0.0, explore_share=0.0)
     slates = made(ranker_of(mixed, {"curated": -0.2}), bought, asks(bought, 2, [0]))[0]
     assert (slates.sales[0, 0], told(slates)) == (3, {Reason.CURATOR_PICK_NEW_TO_YOU})
-    mixed = Blend(slots=1, diversity=TopK(), curated_boost=1.0, novelty=1.0)
+    mixed = Blend(slots=1, diversity=TopK(), curated_boost=1.0, novelty=1.0, explore_share=0.0)
     known = shop_of([Did(0, 0, 1, Kind.PURCHASE)], brand=[0, 0, 0, 1])
     slates = made(ranker_of(mixed, {"new": -0.2}), known, asks(known, 2, [0]))[0]
     assert (slates.sales[0, 0], told(slates)) == (3, {Reason.NEW_TO_YOU})

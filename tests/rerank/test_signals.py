@@ -62,6 +62,8 @@ def test_signals_are_what_one_counts_by_hand() -> None:
         "category_engaged": [np.log1p(8 * old), *[np.log1p(5 * late)] * 2, np.log1p(8 * old), 0],
         "own_engaged": np.log1p([8, 1, 4, 0, 0]),
         "own_bought": [one, 0, 0, 0, 0],
+        "own_recent": np.log1p([8 * old, late, 4 * late, 0, 0]),
+        "own_since": np.log1p([60.1, 0.1, 0.1, 365, 365]),
         "price_gap": [np.log(4), 0, np.log(90 / 40), 0, 0],
         "new": [*[1 - 2 ** (-0.1 / 180)] * 3, 1, 1],
         "curated": [0, 0, 1, 0, 0],
@@ -70,6 +72,7 @@ def test_signals_are_what_one_counts_by_hand() -> None:
         "popularity_day": [0, one, one, one, 0],
         "brand_popularity": [two, two, one, one, 0],
         "activity": [two] * 5,
+        "appetite": [(2 + 13 * 0.3) / (3 + 13)] * 5,
         "recency": [np.log1p(0.1)] * 5,
     }
     for name, row in expected.items():
@@ -83,7 +86,8 @@ def test_a_member_without_a_past_has_signals_too() -> None:
     for name in ("brand_bought", "own_engaged", "activity", "price_gap"):
         assert not np.any(x[0, :, NAMES.index(name)])
     np.testing.assert_array_equal(x[0, :, NAMES.index("new")], 1)
-    assert told(x, "recency")[0] == pytest.approx([np.log1p(365)] * 5, abs=1e-5)
+    for name in ("recency", "own_since"):
+        assert told(x, name)[0] == pytest.approx([np.log1p(365)] * 5, abs=1e-5)
 
 
 @settings(max_examples=25, deadline=None)

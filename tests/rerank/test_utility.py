@@ -34,6 +34,9 @@ def test_parts_are_what_decision_one_says(
         again = again + amount
     np.testing.assert_array_equal(made.utility(), again)
     np.testing.assert_array_equal(ordered_sum(made.amounts), again)
+    promised = (new * np.float32(scale), -new.max() * np.float32(scale) * ONE)
+    priced = parts(value, new, fatigue=ONE, boost=ONE, novelty=0.0, promised=promised)
+    np.testing.assert_array_equal(priced.utility(), value + promised[0] + promised[1])
 
 
 @settings(max_examples=20, deadline=None)

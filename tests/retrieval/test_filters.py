@@ -4,6 +4,7 @@ import numpy as np
 
 from recsys.domain.events import Events
 from recsys.domain.shop import Shop
+from recsys.domain.shown import Shown
 from recsys.retrieval.filters import in_stock, on_shelf, unseen
 
 
@@ -30,6 +31,7 @@ def a_shop() -> Shop:
         stock_sale=np.array([0, 0], dtype=np.int32),
         stock_at=np.array([18, 25], dtype=np.int64),
         stock_left=np.array([0, 5], dtype=np.int64),
+        shown=Shown.nothing(2),
     )
 
 

@@ -28,7 +28,7 @@ class MaxSum(Spec):
 
     def init(self, view: ShelfView) -> F32:
         """Return likeness to an empty slate: zeros, F32[n, c]."""
-        return np.zeros(view.shape, dtype=np.float32)
+        return view.full(0)
 
     def gains(self, state: F32) -> F32:
         """Return minus the likeness to all that was chosen, F32[n, c]."""

@@ -1,0 +1,234 @@
+"""A log with propensities in, what another policy would have brought out, or a refusal.
+
+With w the target's chance over the log's, r the reward, q a model of it and q_target its mean
+under the target (DECISION 8), the value is a mean over the log of
+
+ips     min(w, clip) r                                       (Horvitz and Thompson 1952)
+snips   w r, divided by the mean of w                        (Swaminathan and Joachims 2015)
+dr      q_target + w (r - q)                                 (Dudik, Langford and Li 2011)
+dr_os   q_target + w shrink / (w^2 + shrink) (r - q)         (Su et al. 2020)
+
+Weights of a slot: each row stands for itself, and the value is reward per row. Where propensities
+are conditional on the slots before, as ours are, that answers for the target at this slot after the
+log's own choices. Weights of prefixes: w of slot k is the product over the slots up to k (RIPS,
+McInerney et al. 2020), q_target counts with the product before k (Cascade-DR, Kiyohara et al.
+2022), and the value is reward per slate. That asks that a reward depends on no later slot.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from recsys.domain.arrays import F64, I32
+from recsys.domain.errors import SettingError
+from recsys.domain.report import Estimate
+from recsys.domain.spec import Positive, Spec
+from recsys.domain.ties import keyed
+from recsys.evaluate.intervals import Draws, Means
+from recsys.evaluate.logged import LOG, MODEL, Logged, read
+from recsys.evaluate.support import Overlap, Refused, objections
+
+GROUPS = 20_000
+"""More members than this are drawn in so many groups by hash: as wide, in bounded memory."""
+
+
+class Weighing(Spec):
+    """What the estimators share."""
+
+    weights: Literal["slot", "prefix"] = "slot"
+    """slot: each row for itself; prefix: slates, weighed by the product of ratios so far."""
+
+
+class Ips(Weighing):
+    """Rewards weighed by inverse propensity; right without any model, and wide."""
+
+    kind: Literal["ips"] = "ips"
+    clip: Positive = math.inf
+    """Larger weights count as this much."""
+
+    def __call__(self, log: Logged) -> tuple[F64, F64]:
+        """Return numerators and denominators of the means of each slot, F64[n, N] each."""
+        return np.minimum(log.weight, self.clip) * log.reward, np.ones_like(log.reward)
+
+
+class Snips(Weighing):
+    """Self-normalised: a reward counted twice as large is worth twice as much, and no more."""
+
+    kind: Literal["snips"] = "snips"
+
+    def __call__(self, log: Logged) -> tuple[F64, F64]:
+        """Return numerators and denominators of the means of each slot, F64[n, N] each."""
+        return log.weight * log.reward, log.weight
+
+
+class Dr(Weighing):
+    """Doubly robust: a model of rewards, corrected by what it missed; needs q and q_target."""
+
+    kind: Literal["dr"] = "dr"
+
+    def __call__(self, log: Logged) -> tuple[F64, F64]:
+        """Return numerators and denominators of the means of each slot, F64[n, N] each."""
+        return _corrected(log, log.weight), np.ones_like(log.reward)
+
+
+class DrOs(Weighing):
+    """Doubly robust with optimistic shrinkage: large weights correct less; needs q, q_target.
+
+    A bias is taken for a narrower interval, which does not know of it.
+    """
+
+    kind: Literal["dr_os"] = "dr_os"
+    shrink: Positive = 100.0
+    """A weight whose square equals this counts half."""
+
+    def __call__(self, log: Logged) -> tuple[F64, F64]:
+        """Return numerators and denominators of the means of each slot, F64[n, N] each."""
+        weight = log.weight
+        shrunk = weight * (self.shrink / (np.square(weight) + self.shrink))
+        return _corrected(log, shrunk), np.ones_like(log.reward)
+
+
+Estimator = Annotated[Ips | Snips | Dr | DrOs, Field(discriminator="kind")]
+
+
+class PolicyValue(Estimate):
+    """What the target would have brought, with its 95 % bootstrap interval by member.
+
+    n counts the rows, or with weights of prefixes the slates, that the log could use.
+    """
+
+    ess: float
+    """Effective number of them, the least over the prefixes used."""
+    weight_mean: float
+    """Mean weight that lies most standard errors off 1."""
+    weight_max: float
+    missing_support: float
+    """As in `Refused`."""
+    left_out_share: float
+    """Share without a propensity: left out of all else."""
+    method: Estimator
+
+
+def estimate(
+    frame: pl.DataFrame, method: Estimator, *, num_draws: int = 1_000, seed: int = 0
+) -> PolicyValue | Refused:
+    """Estimate what the policy of `target_log_prob` would have brought; see `logged` for columns.
+
+    Raises:
+        DataRefusedError: a column is missing, or holds what no log can.
+        SettingError: the method needs a model of rewards, which the frame does not hold.
+    """
+    log = read(frame, prefix=method.weights == "prefix")
+    draws = _draws(log.members, num_draws, seed)
+    overlap = _covered(log, method, draws)
+    if isinstance(overlap, Refused):
+        return overlap
+    (found,) = _value(log, method, draws).estimates()
+    return _told(found, method, log=log, overlap=overlap)
+
+
+def difference(
+    frame: pl.DataFrame,
+    method: Estimator,
+    *,
+    than: str = LOG,
+    num_draws: int = 1_000,
+    seed: int = 0,
+) -> PolicyValue | Refused:
+    """Estimate how much more the target brings than another policy, the log's own by default.
+
+    `than` names a column of that policy's log chances, read as `target_log_prob` is. Both share
+    the draws, so the difference is paired. Refused where the log cannot answer for either; all
+    but the difference itself is told of the target.
+
+    Raises:
+        DataRefusedError: a column is missing, or holds what no log can.
+        SettingError: the method needs a model of rewards for policies that have none.
+    """
+    if than != LOG and isinstance(method, Dr | DrOs):
+        raise SettingError(
+            f"{method.kind} cannot compare with {than}: q_target is of the target alone",
+            f"possible: ips, snips, or the log itself: than={LOG}",
+        )
+    prefix = method.weights == "prefix"
+    log = read(frame, prefix=prefix)
+    # what the log could not show is counted for the target alone
+    other = replace(read(frame, target=than, prefix=prefix), unsupported=None)
+    # the log against itself is its plain mean, whatever the method
+    rival: Estimator = Ips(weights=method.weights) if than == LOG else method
+    draws = _draws(log.members, num_draws, seed)
+    overlap, against = _covered(log, method, draws), _covered(other, rival, draws)
+    if isinstance(overlap, Refused):
+        return overlap
+    if isinstance(against, Refused):
+        return against
+    (found,) = _value(log, method, draws).minus(_value(other, rival, draws))
+    return _told(found, method, log=log, overlap=overlap)
+
+
+def _covered(log: Logged, method: Estimator, draws: Draws) -> Overlap | Refused:
+    """Return how the log covers the target, or each reason why it does not."""
+    if not len(log.ratio):
+        return Refused(why=("the log holds no row with a propensity",), ess=0, missing_support=1)
+    overlap = Overlap.of(log.weight, draws.sums, before=log.before, unsupported=log.unsupported)
+    clip = method.clip if isinstance(method, Ips) else math.inf
+    clipped = float((log.weight > clip).mean(axis=0).max())
+    why = objections(overlap, left_out=log.left_out, clipped=clipped)
+    if not why:
+        return overlap
+    return Refused(
+        why=why, ess=float(overlap.ess.min()), missing_support=float(overlap.missing.max())
+    )
+
+
+def _value(log: Logged, method: Estimator, draws: Draws) -> Means:
+    """Add up the slots' means: one figure, and the same in each draw.
+
+    Raises:
+        SettingError: the method needs a model of rewards, which the log does not hold.
+    """
+    above, below = method(log)
+    num_slots = above.shape[1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (above.sum(axis=0) / below.sum(axis=0)).sum(keepdims=True)
+        by_member = np.asarray(draws.sums @ np.hstack([above, below])).astype(np.float32)
+        drawn = draws.product(by_member)
+        sample = (drawn[:, :num_slots] / drawn[:, num_slots:]).sum(axis=1, keepdims=True)
+    # a draw of nobody says nothing: it stands at the value
+    sample = np.where(np.isfinite(sample), sample, found.astype(np.float32))
+    return Means(value=found, n=np.array([len(above)]), sample=sample)
+
+
+def _corrected(log: Logged, weight: F64) -> F64:
+    if log.model is None:
+        raise SettingError(
+            f"a doubly robust estimate needs the columns {' and '.join(MODEL)}",
+            "do: add them with recsys.evaluate.rewards.cross_fitted, or ask for snips",
+        )
+    q, q_target = log.model
+    terms: F64 = log.before * q_target + weight * (log.reward - q)
+    return terms
+
+
+def _draws(members: I32, num_draws: int, seed: int) -> Draws:
+    if int(members.max(initial=0)) >= GROUPS:
+        members = (keyed(seed, members) % np.uint64(GROUPS)).astype(np.int32)
+    return Draws.of(members, num_draws, seed)
+
+
+def _told(found: Estimate, method: Estimator, *, log: Logged, overlap: Overlap) -> PolicyValue:
+    return PolicyValue(
+        **found.model_dump(),
+        ess=float(overlap.ess.min()),
+        weight_mean=overlap.mean_farthest,
+        weight_max=float(overlap.largest.max()),
+        missing_support=float(overlap.missing.max()),
+        left_out_share=log.left_out,
+        method=method,
+    )
