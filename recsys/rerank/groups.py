@@ -58,13 +58,13 @@ def _holds(name: str, shelf: Shelf, here: pl.DataFrame, *, info: pl.DataFrame) -
     return found
 
 
-def segments_of(names: Sequence[str], members: pl.DataFrame, *, sensitive: Sequence[str]) -> I16:
+def segments_of(names: Sequence[str], members: pl.DataFrame) -> I16:
     """Return the first segment that each member is in, I16[m]: its row in `names`, or NONE.
 
     A segment is named by a column of the members' table: `tier=gold`.
 
     Raises:
-        SettingError: no such column or value, or the column is sensitive.
+        SettingError: no such column or value.
     """
     segment = np.full(members.height, NONE, dtype=np.int16)
     for row in range(len(names) - 1, -1, -1):
@@ -73,11 +73,6 @@ def segments_of(names: Sequence[str], members: pl.DataFrame, *, sensitive: Seque
             raise SettingError(
                 f"no segment of members is called {names[row]!r}",
                 f"possible: COLUMN=VALUE, with a column of {', '.join(members.columns)}",
-            )
-        if column in sensitive:
-            raise SettingError(
-                f"the segment {names[row]!r} is by a sensitive column",
-                f"name it in data.sensitive=[{column}] if it may be used",
             )
         of = (members[column].cast(pl.String) == value).fill_null(value=False).to_numpy()
         if not of.any():

@@ -103,7 +103,7 @@ def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -
     `kernel` F32[S, U] are the vectors of all sales, for likeness; None = no likeness is claimed.
     """
     reason, evidence = _of_appeal(_claims(question, won, kernel), won, model)
-    editor, novelty = (_decisive(won, part) for part in ("editor", "novelty"))
+    editor, novelty, floor = (_decisive(won, part) for part in ("editor", "novelty", "floor"))
     # to a member without a past every brand is new, which is no reason for one of them
     never = question.last_engaged[won.row, won.column] == NONE
     never &= question.trail.counts[won.row] > 0
@@ -112,8 +112,8 @@ def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -
         ((reason == Reason.NOTHING) & picked, Reason.CURATOR_PICK),
         (novelty & never, Reason.NEW_TO_YOU),
         (editor, Reason.EDITOR_BOOST),
-        (editor & won.curated, Reason.CURATOR_PICK),
-        (editor & won.curated & never, Reason.CURATOR_PICK_NEW_TO_YOU),
+        ((editor | floor) & won.curated, Reason.CURATOR_PICK),
+        ((editor | floor) & won.curated & never, Reason.CURATOR_PICK_NEW_TO_YOU),
         (won.drawn & (won.margin < 0), Reason.TRYING_SOMETHING_NEW),
         (won.pinned, Reason.EDITOR_PIN),
     ]

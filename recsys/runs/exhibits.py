@@ -5,22 +5,20 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from recsys.campaign.audience import Audience, reach, slates_for_all
-from recsys.domain.arrays import F32, I32, I64, NONE
+from recsys.campaign.audience import reach, slates_for_all
+from recsys.domain.arrays import I32, I64, NONE
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY
-from recsys.domain.ties import keyed
 from recsys.evaluate.material import DataFacts, Reach, SaleMap
 from recsys.evaluate.reliability import Reliability, reliability
 from recsys.rerank.fit import outcomes
+from recsys.runs.house import SAMPLED, audience_of
 from recsys.runs.learn import Learned
 from recsys.runs.prepare import Prepared
 from recsys.runs.tell import instant
 
 MOST_CELLS = 2_000_000
 """Pairs of request and sale behind the reliability bins, at most."""
-SAMPLED = 20_000
-"""Members whose slates tell who will see each sale; exact figures come with the audience's."""
 MAPPED = 3_000
 """Sales on the map, the newest."""
 
@@ -45,30 +43,10 @@ def data_facts(prepared: Prepared) -> DataFacts:
     )
 
 
-def audience_of(learned: Learned) -> Audience:
-    """Return members who consent, a sample of at most SAMPLED, before the newest shelf."""
-    dataset = learned.task.dataset
-    at = dataset.watermark
-    vectors = learned.embedder.sales(dataset.shelf(at).sales, at)
-
-    def taste_of(members: I32) -> F32:
-        return learned.embedder.members(members, at) @ vectors.T
-
-    consent = dataset.members["consent_personalise"].to_numpy()
-    everyone = np.flatnonzero(consent)
-    drawn = np.argsort(keyed(5, everyone), kind="stable")[:SAMPLED]
-    return Audience(
-        shop=dataset.shop,
-        at=at,
-        members=np.sort(everyone[drawn]).astype(np.int32),
-        taste_of=taste_of,
-        unit=vectors[:, : learned.embedder.unit_dims],
-    )
-
-
 def reach_of(learned: Learned, *, chunk: int) -> Reach:
     """Make slates for the newest shelf and count who has each sale on it."""
-    dataset, audience = learned.task.dataset, audience_of(learned)
+    dataset = learned.task.dataset
+    audience = audience_of(learned.embedder)
     shown = np.zeros(dataset.num_sales, dtype=np.int64)
     for slates in slates_for_all(learned.ranker, audience, chunk=chunk):
         shown += reach(slates, dataset.num_sales)

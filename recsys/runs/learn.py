@@ -19,6 +19,7 @@ from recsys.rerank.fit import fit_ranker
 from recsys.rerank.ranker import Ranker
 from recsys.runs.earlier import Earlier, earlier
 from recsys.runs.folder import flat
+from recsys.runs.house import housed
 from recsys.runs.prepare import Prepared
 from recsys.runs.spec import Train
 from recsys.towers import embed
@@ -137,13 +138,15 @@ def learn(
     Raises:
         InterruptedRunError: a signal asked to stop; the state is saved.
         DivergedError: too many steps without a finite loss.
+        GateError: no slates can keep what the campaign promises.
     """
     job = job_of(task, spec, folder)
     checkpoint = fit(replace(job, stop=stop, on_epoch=on_epoch, tell=tell))
     learned = rank(task, spec, checkpoint)
     for note in learned.ranker.value_model.notes:
         tell(f"  value    {note.removeprefix('value: ')}")
-    return learned
+    ranker = housed(learned.ranker, learned.embedder, spec=spec.campaign, tell=tell)
+    return replace(learned, model=replace(learned.model, ranker=ranker))
 
 
 def rank(task: Task, spec: Train, checkpoint: Path) -> Learned:

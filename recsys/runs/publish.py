@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from recsys.domain.artefact import read_manifest, retain
-from recsys.domain.dataset import Dataset
 from recsys.retrieval.index import build
 from recsys.runs.folder import comparable
 from recsys.runs.learn import Model
 from recsys.runs.spec import Train
 from recsys.serve.bundle import publish_bundle
-from recsys.serve.parts import INFO, BundleParts
+from recsys.serve.parts import BundleParts, info_of
 
 
 def publish(model: Model, spec: Train) -> Path:
@@ -30,7 +28,7 @@ def publish(model: Model, spec: Train) -> Path:
         members=embedder.embeddings_members(everyone, at),
         personalise=dataset.members["consent_personalise"].to_numpy(),
         sales=sales,
-        info=info(dataset),
+        info=info_of(dataset),
         index=build(spec.retrieval, sales.vectors),
         ranker=model.ranker,
         specs=comparable(spec.model_dump(mode="json")),
@@ -47,13 +45,3 @@ def publish(model: Model, spec: Train) -> Path:
     folder = publish_bundle(parts, root)
     retain(root)
     return folder
-
-
-def info(dataset: Dataset) -> pl.DataFrame:
-    """Return what people read of a sale, a row each; null where the shop has no such column."""
-    category = dataset.schema.category
-    known = dataset.sales
-    if category is not None and category != "category":
-        known = known.with_columns(pl.col(category).cast(pl.String).alias("category"))
-    missing = [pl.lit(None, pl.String).alias(name) for name in INFO if name not in known.columns]
-    return known.with_columns(missing).select(INFO)

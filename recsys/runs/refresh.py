@@ -11,6 +11,7 @@ from recsys.runs import tell
 from recsys.runs.console import Console
 from recsys.runs.earlier import is_served, wanted
 from recsys.runs.folder import RunFolder
+from recsys.runs.house import housed
 from recsys.runs.learn import Model
 from recsys.runs.load import from_plain
 from recsys.runs.prepare import prepare
@@ -48,7 +49,8 @@ def refresh(spec: Refresh) -> None:
     checkpoint = folder.path / "checkpoints" / facts["checkpoint"]
     embedder = Embedder(embed.load(checkpoint), prepared.dataset, encoded)
     judged = judged_by(folder, config.bundles_dir)
-    model = Model(prepared, encoders, embedder, judged.parts.ranker)
+    ranker = housed(judged.parts.ranker, embedder, spec=config.campaign, tell=console.line)
+    model = Model(prepared, encoders, embedder, ranker)
     bundle = publish(model, config)
     folder.record(refreshed=bundle.name)
     console.fact("bundle", f"{os.path.relpath(bundle)}         now CURRENT")

@@ -11,6 +11,7 @@ import polars as pl
 
 from recsys.data.asof import history_end
 from recsys.domain.arrays import I64, Bool
+from recsys.domain.dataset import Dataset
 from recsys.domain.embeddings import Embeddings
 from recsys.domain.manifest import JSON
 from recsys.domain.requests import Requests
@@ -24,6 +25,16 @@ from recsys.serve.shelves import Shelves
 
 INFO = ("sale", "brand", "title", "opens_at", "closes_at", "price", "category")
 """Columns of `BundleParts.info`."""
+
+
+def info_of(dataset: Dataset) -> pl.DataFrame:
+    """Return what people read of a sale, a row each; null where the shop has no such column."""
+    category = dataset.schema.category
+    known = dataset.sales
+    if category is not None and category != "category":
+        known = known.with_columns(pl.col(category).cast(pl.String).alias("category"))
+    missing = [pl.lit(None, pl.String).alias(name) for name in INFO if name not in known.columns]
+    return known.with_columns(missing).select(INFO)
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,9 @@ def test_a_name_that_stands_for_nothing_is_refused(name: str, said: str) -> None
 
 
 def test_a_member_is_in_the_first_segment_that_holds() -> None:
-    found = segments_of(["tier=gold", "children=0"], MEMBERS, sensitive=())
+    found = segments_of(["tier=gold", "children=0"], MEMBERS)
     assert found.tolist() == [0, NONE, 1, 0]
-    assert segments_of([], MEMBERS, sensitive=()).tolist() == [NONE] * 4
+    assert segments_of([], MEMBERS).tolist() == [NONE] * 4
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,9 @@ def test_a_member_is_in_the_first_segment_that_holds() -> None:
         ("gold", "possible: COLUMN=VALUE, with a column of member, tier, children"),
         ("tier=", "no segment of members is called 'tier='"),
         ("tier=red", "values: blue, gold"),
-        ("children=2", "data.sensitive=[children]"),
     ],
 )
-def test_a_segment_of_nobody_or_by_a_sensitive_column_is_refused(name: str, said: str) -> None:
+def test_a_segment_of_nobody_is_refused(name: str, said: str) -> None:
     with pytest.raises(SettingError) as refused:
-        segments_of([name], MEMBERS, sensitive=("children",))
+        segments_of([name], MEMBERS)
     assert said in str(refused.value)
