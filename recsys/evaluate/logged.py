@@ -22,11 +22,12 @@ import polars as pl
 
 from recsys.domain.arrays import F64, I32, I64, Bool
 from recsys.domain.errors import DataRefusedError
-from recsys.evaluate.support import MAX_LOG_WEIGHT
 
 LOG, TARGET = "log_propensity", "target_log_prob"
 NEEDED = ("member", "reward", LOG, TARGET)
 MODEL = ("q", "q_target")
+MAX_LOG_WEIGHT = 300.0
+"""Larger log weights count as this: nothing near it gets past the gate, and sums stay finite."""
 _ROUNDING = 1e-4
 """How far above 0 rounding may lift a sum of float32 log chances."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from recsys.domain.arrays import F32, I64, Bool
 from recsys.domain.report import Estimate, Report
-from recsys.evaluate.reliability import Reliability
+from recsys.evaluate.reliability import Reliability, Stratum
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class EpochRow:
 
 @dataclass(frozen=True)
 class DialPoint:
-    """What one setting of the novelty dial does to the slates of the same requests."""
+    """What one setting does to the slates of the same requests."""
 
     dial: float
-    """b of the utility: 0 is pure taste."""
+    """The setting: of the novelty dial, b of the utility, where 0 is pure taste."""
     value: Estimate
     """Expected outcomes a slate: the sum of its calibrated appeal."""
     value_kept: Estimate
-    """The same as a share of the lowest dial's, paired by member."""
+    """The same as a share of what the novelty dial brings at its lowest, paired by member."""
     hits: Estimate
     """Sales of a slate that the member then engaged with."""
     discovery_share: Estimate
@@ -43,8 +43,22 @@ class DialPoint:
     """Hits among those places, a slate."""
     curated_share: Estimate
     """Share of places that went to sales an editor picked."""
+    curated_reach: Estimate
+    """Share of slates with such a sale."""
     ild: Estimate
     """Mean of 1 - cosine over the pairs of a slate."""
+
+
+@dataclass(frozen=True)
+class DialCurve:
+    """One way to give up value for something else; all but its setting is as published."""
+
+    way: str
+    """boost (the novelty dial), slots, price, picks, or a kind of re-ranker."""
+    points: Sequence[DialPoint]
+    """By rising setting."""
+    now: float | None = None
+    """The setting that is published; None = the published slates are none of these."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +158,12 @@ class Material:
     dial: Sequence[DialPoint] | None = None
     dial_now: float = 0.0
     """The setting that was judged and published."""
+    ways: Sequence[DialCurve] = ()
+    """Other ways than the dial to give up value, beside it."""
     reach: Reach | None = None
     reliability: Reliability | None = None
+    strata: Sequence[Stratum] = ()
+    """How chances came true by what is new to the member, on whole shelves and on slates."""
     value_label: str = "expected purchases"
     """What calibrated value counts."""
     members: Sequence[MemberStory] = ()

@@ -1,4 +1,4 @@
-"""A ranker's novelty dial in, what each of its settings costs and brings out (DECISION 9).
+"""Slates of the same requests under many settings in, what each costs and brings out (DECISION 9).
 
 Expected value comes from the calibrated model; hits come from the log, which knows what members
 chose of what they were shown, not how they would have reacted to these slates.
@@ -6,7 +6,7 @@ chose of what they were shown, not how they would have reacted to these slates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -16,27 +16,53 @@ from recsys.domain.arrays import F32, F64, I32, I64, NONE, Bool
 from recsys.domain.report import Estimate
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
-from recsys.domain.slates import PARTS, Slates
+from recsys.domain.slates import Slates
 from recsys.evaluate.intervals import Draws, Means, means
-from recsys.evaluate.material import DialPoint
+from recsys.evaluate.material import DialCurve, DialPoint
 from recsys.evaluate.past import columns, known, marked, past
 from recsys.evaluate.scene import closed
 from recsys.evaluate.scorer import Scorer
 
-DIALS = (0.0, 0.35, 0.7, 1.4, 2.8)
-"""Settings swept where none are named (DECISION 8)."""
-_APPEAL = PARTS.index("appeal")
 _CELLS = 4_000_000
 """Cells of the widest matrix of a chunk."""
 _DRAWS, _SEED = 1_000, 0
 
 
-class Dialled(Protocol):
-    """What can make slates at another setting of its novelty dial."""
+@dataclass(frozen=True)
+class Setting:
+    """One setting of one way to make slates."""
 
-    def with_novelty(self, novelty: float, /) -> Dialled:
-        """Return the same ranker with the dial at `novelty`."""
+    way: str
+    at: float
+    published: bool = False
+    """These are the slates that members get."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What n members are shown in N places."""
+
+    sales: I64
+    """Sale rows, I64[n, N]; NONE where a slate ended."""
+    appeal: F32
+    """Expected value of each, F32[n, N]."""
+
+
+class Trial(Protocol):
+    """Slates of the same requests under several settings."""
+
+    def shown(
+        self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
+    ) -> Iterator[tuple[Setting, Placed]]:
+        """Yield the slates of each setting for the rows of one group, always in one order.
+
+        The first is what value kept is a share of. taste F32[n, s], unit F32[s, U].
+        """
         ...
+
+
+class Ranks(Protocol):
+    """What makes slates."""
 
     def slates(
         self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
@@ -65,39 +91,39 @@ class _Chunk:
 
 
 def sweep(
-    ranker: Dialled,
+    trial: Trial,
     shop: Shop,
     requests: Requests,
     *,
     taste: Scorer,
     unit_of: Callable[[I32], F32],
-    dials: Sequence[float] = DIALS,
-) -> tuple[DialPoint, ...]:
-    """Make slates for the same requests at each setting and judge them, lowest dial first.
+) -> tuple[DialCurve, ...]:
+    """Make slates for the same requests under each setting and judge them, a curve each way.
 
     `unit_of` gives the vectors of length 1 of sale rows I32[s], F32[s, U]. Intervals are a
-    bootstrap by member whose draws all settings share; value kept is paired with the lowest dial.
+    bootstrap by member whose draws all settings share; value kept is paired with the first.
 
     Raises:
         ValueError: no requests or no settings.
     """
-    if not len(requests) or not dials:
-        raise ValueError(f"{len(requests)} requests and {len(dials)} settings of the dial")
-    ladder = [(dial, ranker.with_novelty(dial)) for dial in sorted(set(dials))]
-    figures: list[list[F64]] = [[] for _ in ladder]
+    found: dict[Setting, list[F64]] = {}
     for chunk in _chunks(shop, requests, taste, unit_of=unit_of):
-        for found, (_, at) in zip(figures, ladder, strict=True):
-            slates = at.slates(shop, requests, chunk.rows, taste=chunk.taste, unit=chunk.unit)
-            found.append(_figures(chunk, slates))
+        tried = trial.shown(shop, requests, chunk.rows, taste=chunk.taste, unit=chunk.unit)
+        for setting, slates in tried:
+            found.setdefault(setting, []).append(_figures(chunk, slates))
+    if not found:
+        raise ValueError(f"{len(requests)} requests and {len(found)} settings to judge")
     draws = Draws.of(requests.member, _DRAWS, _SEED)
-    averages = [means(np.concatenate(found), draws) for found in figures]
+    averages = {setting: means(np.concatenate(one), draws) for setting, one in found.items()}
+    first = next(iter(averages.values()))
     return tuple(
-        _point(dial, mean, averages[0]) for (dial, _), mean in zip(ladder, averages, strict=True)
+        _curve(way, {one: mean for one, mean in averages.items() if one.way == way}, first)
+        for way in dict.fromkeys(setting.way for setting in averages)
     )
 
 
 def slates_of(
-    ranker: Dialled,
+    ranker: Ranks,
     shop: Shop,
     requests: Requests,
     *,
@@ -165,20 +191,21 @@ def _hit(requests: Requests, rows: slice, where: I64, *, width: int) -> Bool:
     return marked((row, where[requests.target_sale[ptr[0] : ptr[-1]]]), (len(ptr) - 1, width))
 
 
-def _figures(chunk: _Chunk, slates: Slates) -> F64:
-    """Return value, hits, discovery share, discovery hits, curated share and ILD, F64[n, 6]."""
+def _figures(chunk: _Chunk, slates: Placed) -> F64:
+    """Return the figures of `_curve` for each slate, F64[n, 7]."""
     filled = slates.sales != NONE
     column = np.where(filled, chunk.where[slates.sales], 0)
     row = np.arange(len(column))[:, None]
     new, hit = chunk.new[row, column] & filled, chunk.hit[row, column] & filled
-    appeal = np.where(filled, slates.parts[:, :, _APPEAL], 0.0)
+    curated = chunk.curated[column] & filled
     return np.stack(
         [
-            appeal.sum(axis=1, dtype=np.float64),
+            np.where(filled, slates.appeal, 0.0).sum(axis=1, dtype=np.float64),
             hit.sum(axis=1),
             _share(new, filled),
             (new & hit).sum(axis=1),
-            _share(chunk.curated[column] & filled, filled),
+            _share(curated, filled),
+            curated.any(axis=1),
             _unlike(chunk.unit[column], filled),
         ],
         axis=1,
@@ -203,24 +230,34 @@ def _ratio(above: F64 | I64, below: I64) -> F64:
     return np.divide(above, below, out=empty, where=below > 0)
 
 
-def _point(dial: float, mean: Means, lowest: Means) -> DialPoint:
-    value, hits, share, new_hits, curated, ild = mean.estimates()
+def _curve(way: str, found: dict[Setting, Means], first: Means) -> DialCurve:
+    ordered = sorted(found.items(), key=lambda one: one[0].at)
+    return DialCurve(
+        way=way,
+        points=tuple(_point(setting.at, mean, first) for setting, mean in ordered),
+        now=next((setting.at for setting in found if setting.published), None),
+    )
+
+
+def _point(dial: float, mean: Means, first: Means) -> DialPoint:
+    value, hits, share, new_hits, curated, reach, ild = mean.estimates()
     return DialPoint(
         dial=dial,
         value=value,
-        value_kept=_kept(mean, lowest),
+        value_kept=_kept(mean, first),
         hits=hits,
         discovery_share=share,
         discovery_hits=new_hits,
         curated_share=curated,
+        curated_reach=reach,
         ild=ild,
     )
 
 
-def _kept(mean: Means, lowest: Means) -> Estimate:
-    """Return the value of a setting as a share of the lowest one's, draw by draw."""
-    drawn = mean.sample[:, 0] / lowest.sample[:, 0]
+def _kept(mean: Means, first: Means) -> Estimate:
+    """Return the value of a setting as a share of the first one's, draw by draw."""
+    drawn = mean.sample[:, 0] / first.sample[:, 0]
     low, high = np.quantile(drawn, [0.025, 0.975])
-    share = float(mean.value[0] / lowest.value[0])
+    share = float(mean.value[0] / first.value[0])
     ends = (min(float(low), share), max(float(high), share))
     return Estimate(value=share, low=ends[0], high=ends[1], n=int(mean.n[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,9 +16,10 @@ from markupsafe import Markup
 from pydantic import TypeAdapter
 
 from recsys.domain.report import Report
-from recsys.evaluate import comparisons, sections, wording
+from recsys.evaluate import comparisons, dials, sections, tradeoff, wording
 from recsys.evaluate.material import (
     DataFacts,
+    DialCurve,
     DialPoint,
     EpochRow,
     Material,
@@ -26,7 +28,7 @@ from recsys.evaluate.material import (
     Reach,
     SaleMap,
 )
-from recsys.evaluate.reliability import Reliability
+from recsys.evaluate.reliability import Reliability, Stratum
 from recsys.evaluate.standings import (
     metric_label,
     scorer_label,
@@ -38,6 +40,7 @@ from recsys.rerank.novelty import HALF_LIFE_DAYS
 
 __all__ = [
     "DataFacts",
+    "DialCurve",
     "DialPoint",
     "EpochRow",
     "Material",
@@ -46,12 +49,15 @@ __all__ = [
     "Reach",
     "Reliability",
     "SaleMap",
+    "redraw",
     "render",
     "write",
 ]
 
 _SLATE_RIVALS = ("random", "editor", "popular", "brand_affinity")
 """Baselines whose lists are set beside the slates (DECISION 9)."""
+_STARTS, _ENDS = "<!--novelty-->", "<!--/novelty-->"
+"""Around the section that `redraw` replaces."""
 _REACH_ROWS = 150
 """Sales listed in the table of reach at most, so that an endless catalogue stays one page."""
 
@@ -64,6 +70,7 @@ def render(material: Material) -> str:
         style=style() + _own_style(),
         shapes=shapes(),
         tiles=tiles(material),
+        novelty=_novelty(dials.of(material)),
         **_comparing(material),
         **_charting(material),
         **_reaching(material),
@@ -82,9 +89,31 @@ def _compact(page: str) -> str:
 
 
 def write(material: Material, folder: Path) -> None:
-    """Write report.html and report.json into a run's folder."""
+    """Write report.html, report.json and, where a dial was swept, pareto.parquet into a folder."""
     (folder / "report.html").write_text(render(material), encoding="utf-8")
     (folder / "report.json").write_bytes(to_json(material))
+    if curves := dials.of(material):
+        tradeoff.keep(curves, folder)
+
+
+def redraw(folder: Path, curves: Sequence[DialCurve]) -> bool:
+    """Put other curves of settings into a report.html and report.json; tell if they are there.
+
+    The first curve is that of the novelty dial.
+    """
+    page, data = folder / "report.html", folder / "report.json"
+    if not page.exists() or not data.exists():
+        return False
+    before, start, rest = page.read_text(encoding="utf-8").partition(_STARTS)
+    _, end, after = rest.partition(_ENDS)
+    if not start or not end:
+        return False
+    plain: dict[str, Any] = json.loads(data.read_bytes())
+    dial, *ways = TypeAdapter(Any).dump_python(list(curves), mode="json")
+    plain |= {"dial": dial["points"], "dial_now": dial["now"], "ways": ways}
+    page.write_text(before + _compact(_novelty(curves)) + after, encoding="utf-8")
+    data.write_text(json.dumps(plain), encoding="utf-8")
+    return True
 
 
 def to_json(material: Material) -> bytes:
@@ -139,8 +168,28 @@ def _slate_metrics(report: Report, depth: str) -> comparisons.MetricTable | None
     return comparisons.metrics(report, "all", depth, only=_SLATE_RIVALS)
 
 
+def _novelty(curves: Sequence[DialCurve]) -> Markup:
+    """Return the section on what novelty costs; in words where nothing was swept."""
+    ways = dials.of_novelty(curves)
+    found = (
+        _templates()
+        .get_template("novelty.html.j2")
+        .render(
+            new_days=f"{HALF_LIFE_DAYS:g}",
+            rivals=dials.keys(curves),
+            price=dials.drawn(ways, dials.PRICE),
+            outcome=dials.drawn(ways, dials.OUTCOME),
+            variety=dials.drawn(dials.of_variety(curves), dials.VARIETY),
+            curated=dials.drawn(dials.of_picks(curves), dials.CURATED),
+            heads=dials.HEADS,
+            rows=[dials.row(curve, at) for curve in curves for at in curve.points],
+        )
+    )
+    return Markup(found)  # ruff: ignore[unsafe-markup-use] - our own template, which escapes
+
+
 def _charting(material: Material) -> dict[str, object]:
-    curve, bins, dial = material.curve, material.reliability, material.dial or ()
+    curve, bins = material.curve, material.reliability
     return {
         "validation": sections.validation(curve) if curve else "",
         "losses": sections.losses(curve) if curve else "",
@@ -148,10 +197,7 @@ def _charting(material: Material) -> dict[str, object]:
         "reliability": sections.reliability(bins) if bins else "",
         "promised": wording.plain(bins.ratio, 2) if bins else "",
         "reliability_rows": _reliability_rows(bins) if bins else [],
-        "new_days": f"{HALF_LIFE_DAYS:g}",
-        "price": sections.price(dial, material.dial_now) if dial else "",
-        "outcome": sections.outcome(dial, material.dial_now) if dial else "",
-        "dial_rows": [_dial_row(at) for at in dial],
+        "strata_rows": [_stratum_row(one) for one in material.strata],
     }
 
 
@@ -222,15 +268,19 @@ def _reliability_rows(bins: Reliability) -> list[Sequence[str]]:
     ]
 
 
-def _dial_row(at: DialPoint) -> Sequence[str]:
+def _stratum_row(one: Stratum) -> Sequence[str]:
+    rows = {"all": "whole shelves", "chosen": "slates"}[one.rows]
+    ends = (
+        f"{wording.plain(by.low, 2)} to {wording.plain(by.high, 2)}"
+        for by in (one.ratio, one.by_sale)
+    )
     return [
-        f"{at.dial:g}",
-        wording.plus_minus(at.value_kept, share=True),
-        wording.plus_minus(at.hits),
-        wording.plus_minus(at.discovery_hits),
-        wording.plus_minus(at.discovery_share, share=True),
-        wording.plus_minus(at.curated_share, share=True),
-        wording.plus_minus(at.ild),
+        f"{one.name.replace('_', ' ')}, {rows}",
+        wording.count(one.ratio.n),
+        wording.plain(one.ratio.value, 2),
+        *ends,
+        wording.plain(one.entropy),
+        wording.plain(one.bins.error, 4),
     ]
 
 

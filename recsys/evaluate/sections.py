@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
-from recsys.domain.report import Estimate
 from recsys.evaluate import charts, wording
 from recsys.evaluate.charts import Axes, Point
+from recsys.evaluate.dials import padded
 from recsys.evaluate.material import (
-    DialPoint,
     EpochRow,
     MemberStory,
     Place,
@@ -56,34 +54,6 @@ def validation(curve: Sequence[EpochRow]) -> Markup:
         _epochs(curve, ndcg, "nDCG@10 ", tone="ours", shape="dot"),
     ]
     return _learning(series, "validation block")
-
-
-def price(dial: Sequence[DialPoint], now: float) -> Markup:
-    """Draw value kept against places to new brands: what a setting of the dial costs."""
-    spots = [_dial_point(at, (at.discovery_share, at.value_kept), now, percent=True) for at in dial]
-    axes = Axes(
-        x=(x := _spread([at.discovery_share for at in dial])),
-        y=(y := _spread([at.value_kept for at in dial])),
-        x_name="places to brands new to the member",
-        y_name="expected value kept",
-        x_text=_percents(x, most=6),
-        y_text=_percents(y, most=5),
-        height=260,
-    )
-    return charts.line([spots], axes, about=_dial_words(dial))
-
-
-def outcome(dial: Sequence[DialPoint], now: float) -> Markup:
-    """Draw all hits against hits on new brands: what members did in the log."""
-    spots = [_dial_point(at, (at.discovery_hits, at.hits), now, percent=False) for at in dial]
-    axes = Axes(
-        x=_spread([at.discovery_hits for at in dial]),
-        y=_spread([at.hits for at in dial]),
-        x_name="hits on new brands, a slate",
-        y_name="hits, a slate",
-        height=260,
-    )
-    return charts.line([spots], axes, about=_dial_words(dial))
 
 
 def reliability(bins: Reliability) -> Markup:
@@ -222,52 +192,8 @@ def _learning(series: Sequence[Sequence[Point]], name: str) -> Markup:
     points = [point for points in series for point in points]
     axes = Axes(
         x=Scale.over(point.x for point in points),
-        y=_padded([point.y for point in points]),
+        y=padded([point.y for point in points]),
         x_name="epoch",
         y_name=name,
     )
     return charts.line(series, axes, about=f"{name} by epoch")
-
-
-def _padded(values: Sequence[float]) -> Scale:
-    scale = Scale.over(values)
-    room = 0.08 * (scale.high - scale.low)
-    return Scale(scale.low - room, scale.high + room)
-
-
-def _spread(estimates: Sequence[Estimate]) -> Scale:
-    return _padded([end for one in estimates for end in (one.low, one.high)])
-
-
-def _percents(scale: Scale, *, most: int) -> Callable[[float], str]:
-    """Return how to write ticks as percent in the digits that all of them need."""
-    ticks = [100 * tick for tick in scale.ticks(most)]
-    digits = next((d for d in range(4) if all(math.isclose(t, round(t, d)) for t in ticks)), 4)
-    return lambda value: wording.percent(value, digits)
-
-
-def _dial_point(
-    at: DialPoint, pair: tuple[Estimate, Estimate], now: float, *, percent: bool
-) -> Point:
-    x, y = pair
-    starred = at.dial == now
-    words = [wording.interval(one, share=percent) for one in pair]
-    return Point(
-        x=x.value,
-        y=y.value,
-        title=f"dial {at.dial:g}: {words[1]} at {words[0]}",
-        label=f"{at.dial:g}, as published" if starred else f"{at.dial:g}",
-        x_range=(x.low, x.high),
-        y_range=(y.low, y.high),
-        tone="curated" if starred else "base",
-        shape="star" if starred else "dot",
-    )
-
-
-def _dial_words(dial: Sequence[DialPoint]) -> str:
-    parts = (
-        f"dial {at.dial:g}: value kept {wording.percent(at.value_kept.value)}, "
-        f"new brands {wording.percent(at.discovery_share.value)} of places"
-        for at in dial
-    )
-    return "; ".join(parts)

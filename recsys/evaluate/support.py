@@ -29,8 +29,6 @@ MAX_LEFT_OUT = 0.01
 """Share of the log without a propensity (repaired slates among them). Ours."""
 MAX_CLIPPED = 0.01
 """Share of weights that a clip may touch. Ours."""
-MAX_LOG_WEIGHT = 300.0
-"""Larger log weights count as this: nothing near it gets past the gate, and sums stay finite."""
 _ROUNDING = 1e-5
 """What float32 propensities may move the mean weight of a policy judged by its own log."""
 

@@ -16,12 +16,13 @@ from recsys.domain.ties import uniform
 from recsys.rerank import appetite
 from recsys.rerank.appetite import Appetite, Counts
 from recsys.rerank.asking import ask, asked_of
+from recsys.rerank.calibrate import Rows
 from recsys.rerank.desk import Desk
 from recsys.rerank.ranker import Ranker
 from recsys.rerank.signals import NAMES
 from recsys.rerank.spec import Rerank, plan_of
 from recsys.rerank.trail import Trail
-from recsys.rerank.value import FittedValue, Label, Rows, fit_value
+from recsys.rerank.value import FittedValue, Label, fit_value
 
 Scorer = Callable[[Requests, slice], F32]
 """Rows of requests of one group -> F32[n, s] over that group's shelf."""
@@ -141,7 +142,7 @@ def median_deviation(value: FittedValue, rows: Rows) -> float:
     """Return the median of the deviations of value inside each request; 0 without requests."""
     if not len(rows.y):
         return 0.0
-    worth = value(rows.x).astype(np.float64)
+    worth = value.of_rows(rows).astype(np.float64)
     count = np.maximum(np.bincount(rows.request), 1)
     mean = np.bincount(rows.request, worth) / count
     squares = np.bincount(rows.request, (worth - mean[rows.request]) ** 2)

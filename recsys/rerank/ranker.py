@@ -101,7 +101,7 @@ class Ranker:
         offer = offer_of(
             asked,
             plan_of(self.spec),
-            self.value_model(asked.x),
+            self.value_model(asked.x, asked.eligible),
             unit=unit,
             median=self.median_deviation,
             terms=terms,
@@ -192,7 +192,9 @@ class Ranker:
         """Return calibrated values of the shelf, F32[n, s]; NaN where a sale is out of question."""
         terms = self._terms(shop, requests, rows)
         asked = self._ask(shop, requests, rows, taste=taste, terms=terms)
-        found = np.where(asked.eligible, self.value_model(asked.x), np.float32(np.nan))
+        found = np.where(
+            asked.eligible, self.value_model(asked.x, asked.eligible), np.float32(np.nan)
+        )
         spread = np.full(taste.shape, np.nan, dtype=np.float32)
         np.put_along_axis(spread, np.broadcast_to(asked.columns, found.shape), found, axis=1)
         return spread

@@ -10,12 +10,16 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from recsys.domain.arrays import F32, F64, I64, Bool
+from recsys.domain.arrays import F32, F64, Bool
 from recsys.domain.errors import BrokenArtefactError
 from recsys.rerank.calibrate import (
     LEAST_FOR_A_STRATUM,
     LEAST_FOR_STEPS,
     Calibrator,
+    Rows,
+    crowded,
+    crowding_of,
+    log_loss,
     log_odds,
     platt,
     sigmoid,
@@ -147,27 +151,38 @@ class FittedValue:
     label: Label
     """What it foretells: engagement where purchases are too few to learn from."""
     notes: tuple[str, ...] = ()
+    crowding: float = 0.0
+    """Odds are divided by the request's total chance to this power, before calibration."""
 
-    def __call__(self, x: F32) -> F32:
-        """Return calibrated chances F32[...] of signals F32[..., F]."""
-        raw, new = self.model.predict(x), x[..., NEW] >= 0.5
-        return np.where(new, self.calibrators[1](raw), self.calibrators[0](raw))
+    def __call__(self, x: F32, eligible: Bool | None = None) -> F32:
+        """Return calibrated chances F32[..., c] of signals F32[..., c, F], c sales of a request.
+
+        A sale's chance depends on the others of its request, those not in `eligible` Bool[..., c]
+        left out; their order never does.
+        """
+        raw = self.model.predict(x)
+        asked = raw if eligible is None else np.where(eligible, raw, np.float32(0))
+        total = asked.sum(axis=-1, keepdims=True, dtype=np.float64)
+        return self._meant(raw, total, new=_new(x))
+
+    def of_rows(self, rows: Rows) -> F32:
+        """Return calibrated chances F32[R] of pairs of requests and sales."""
+        raw = self.model.predict(rows.x)
+        return self._meant(raw, rows.total(raw), new=_new(rows.x))
+
+    def _meant(self, raw: F32, total: F64, *, new: Bool) -> F32:
+        shared = crowded(raw, total, self.crowding)
+        return np.where(new, self.calibrators[1](shared), self.calibrators[0](shared))
 
     def contributions(self, x: F32) -> F32:
         """Return what each signal adds to the uncalibrated log-odds, F32[..., F]."""
         return self.model.contributions(x)
 
 
-@dataclass(frozen=True)
-class Rows:
-    """R pairs of a request and a sale of its shelf, of one block of time."""
-
-    x: F32
-    """Signals, F32[R, F]."""
-    y: Bool
-    """Outcomes, Bool[R]."""
-    request: I64
-    """Which request each pair is of, I64[R], ascending from 0."""
+def _new(x: F32) -> Bool:
+    """Return the stratum of each row of signals F32[..., F], Bool[...]."""
+    found: Bool = x[..., NEW] >= 0.5
+    return found
 
 
 def fit_value(
@@ -188,29 +203,26 @@ def fit_value(
     if kind == "boosted":
         return boosted
     logistic = _calibrated(fit_logistic(fit.x, fit.y), calibration, label)
-    gain = log_loss(logistic(calibration.x), calibration.y) - log_loss(
-        boosted(calibration.x), calibration.y
+    gain = log_loss(logistic.of_rows(calibration), calibration.y) - log_loss(
+        boosted.of_rows(calibration), calibration.y
     )
     wins = gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
     return boosted if wins else logistic
 
 
-def log_loss(chance: F32, outcome: Bool) -> F64:
-    """Return -log of the chance given to what happened, F64[R]."""
-    p = np.clip(chance.astype(np.float64), 1e-7, 1 - 1e-7)
-    return -np.where(outcome, np.log(p), np.log1p(-p))
-
-
 def _calibrated(model: Model, rows: Rows, label: Label) -> FittedValue:
-    raw, new = model.predict(rows.x), rows.x[:, NEW] >= 0.5
+    raw, new = model.predict(rows.x), _new(rows.x)
+    total = rows.total(raw)
+    crowding = crowding_of(raw, total, outcome=rows.y, new=new)
+    shared = crowded(raw, total, crowding)
     fitted, notes = [], []
     for name, stratum in zip(STRATA, (~new, new), strict=True):
         positives = int(rows.y[stratum].sum())
         if positives < LEAST_FOR_A_STRATUM:
             notes.append(f"value: {name} has {positives} {label}s, calibrated with the other")
             stratum = np.ones_like(new)  # ruff: ignore[redefined-loop-name] the fallback of this turn
-        fitted.append(fit_calibrator(raw[stratum], rows.y[stratum]))
-    return FittedValue(model, (fitted[0], fitted[1]), label, tuple(notes))
+        fitted.append(fit_calibrator(shared[stratum], rows.y[stratum]))
+    return FittedValue(model, (fitted[0], fitted[1]), label, tuple(notes), crowding)
 
 
 def save(value: FittedValue, folder: Path) -> None:
@@ -227,6 +239,7 @@ def save(value: FittedValue, folder: Path) -> None:
         "signals": NAMES,
         "label": value.label,
         "notes": value.notes,
+        "crowding": value.crowding,
         "logistic": model or None,
         "calibrators": [
             {
@@ -258,7 +271,11 @@ def load(folder: Path) -> FittedValue:
         for c in plain["calibrators"]
     )
     return FittedValue(
-        _model(plain, folder), (first, second), plain["label"], tuple(plain["notes"])
+        _model(plain, folder),
+        (first, second),
+        label=plain["label"],
+        notes=tuple(plain["notes"]),
+        crowding=plain["crowding"],
     )
 
 

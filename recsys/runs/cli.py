@@ -23,6 +23,8 @@ VERBS: dict[str, tuple[type[Spec], str, str]] = {
     "check": (specs.Check, "recsys.runs.check:check", "the data contract alone"),
     "init": (specs.Init, "recsys.runs.init:init", "guess how your columns map"),
     "doctor": (specs.Doctor, "recsys.runs.doctor:doctor", "what this machine offers"),
+    "pareto": (specs.Pareto, "recsys.runs.pareto:pareto", "what novelty costs, every setting"),
+    "offpolicy": (specs.OffPolicy, "recsys.runs.offpolicy:offpolicy", "judge by another's log"),
     "simulate": (specs.Simulate, "recsys.runs.simulate:simulate", "play a policy forward"),
 }
 

@@ -10,15 +10,14 @@ from recsys.domain.arrays import I32, I64, NONE
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY
 from recsys.evaluate.material import DataFacts, Reach, SaleMap
-from recsys.evaluate.reliability import Reliability, reliability
-from recsys.rerank.fit import outcomes
+from recsys.evaluate.reliability import Stratum, by_stratum, foretold
+from recsys.rerank.fit import thinned
+from recsys.rerank.spec import plan_of
 from recsys.runs.house import SAMPLED, audience_of
 from recsys.runs.learn import Learned
 from recsys.runs.prepare import Prepared
 from recsys.runs.tell import instant
 
-MOST_CELLS = 2_000_000
-"""Pairs of request and sale behind the reliability bins, at most."""
 MAPPED = 3_000
 """Sales on the map, the newest."""
 
@@ -76,24 +75,20 @@ def texts(dataset: Dataset, column: str, rows: I32 | I64) -> list[str]:
     return found
 
 
-def reliability_of(learned: Learned) -> Reliability:
-    """Set calibrated values of test requests against what happened, whole shelves."""
-    test, shop = learned.task.blocks.test, learned.task.dataset.shop
-    taste = learned.embedder.scorer()
-    values, happenings, cells = [], [], 0
-    for group in range(test.num_groups):
-        rows = test.rows(group)
-        width = max(len(test.shelf(group)), 1)
-        rows = slice(rows.start, min(rows.stop, rows.start + max(1, MOST_CELLS // 4 // width)))
-        if rows.stop == rows.start or cells > MOST_CELLS:
-            continue
-        value = learned.ranker.value(shop, test, rows, taste=taste(test, rows))
-        happened = outcomes(test, rows, purchases=learned.ranker.label == "purchase")
-        known = np.isfinite(value)
-        values.append(value[known])
-        happenings.append(happened[known])
-        cells += value.size
-    return reliability(np.concatenate(values), np.concatenate(happenings))
+def strata_of(learned: Learned) -> tuple[Stratum, ...]:
+    """Set calibrated values of test requests against what happened: whole shelves, then slates.
+
+    The first is of all rows; none where nothing happened.
+    """
+    test, most = learned.task.blocks.test, plan_of(learned.ranker.spec).candidates
+    pairs = foretold(
+        learned.ranker,
+        learned.task.dataset.shop,
+        thinned(test, most=most),
+        taste=learned.embedder.scorer(),
+        unit_of=learned.unit,
+    )
+    return by_stratum(pairs)
 
 
 def sale_map(learned: Learned) -> SaleMap:

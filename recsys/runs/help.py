@@ -26,6 +26,12 @@ EXAMPLES = {
     "check": ("recsys check data=mydata                     the data contract alone",),
     "init": ("recsys init path=mydata/                     guess the column mapping",),
     "doctor": ("recsys doctor                                what this machine offers",),
+    "pareto": ("recsys pareto run=latest                     what novelty costs, every setting",),
+    "offpolicy": (
+        "recsys offpolicy data.root=PATH              a public log, judged by snips",
+        "recsys offpolicy data=slate_log              your own log (docs/off-policy.md)",
+        "recsys offpolicy method=dr_os method.shrink=50",
+    ),
     "simulate": ("recsys simulate policy=popular days=14       play a policy forward",),
 }
 

@@ -16,11 +16,12 @@ from recsys.domain.slates import Slates
 from recsys.evaluate.baselines import baselines
 from recsys.evaluate.judge import judge as judge_all
 from recsys.evaluate.learned import learned_baselines
-from recsys.evaluate.material import DialPoint, EpochRow, Material
-from recsys.evaluate.pareto import DIALS, slates_of, sweep
+from recsys.evaluate.material import DialCurve, EpochRow, Material
+from recsys.evaluate.pareto import slates_of, sweep
 from recsys.evaluate.scorer import Scorer
+from recsys.evaluate.ways import Ways
 from recsys.rerank.spec import Pure
-from recsys.runs.exhibits import data_facts, reach_of, reliability_of, sale_map
+from recsys.runs.exhibits import data_facts, reach_of, sale_map, strata_of
 from recsys.runs.folder import RunFolder
 from recsys.runs.learn import Learned
 from recsys.runs.spec import Train
@@ -99,17 +100,19 @@ def compare(learned: Learned, spec: Train, *, taste: Scorer, slates: Slates) -> 
     )
 
 
-def dial(learned: Learned, spec: Train, taste: Scorer) -> tuple[DialPoint, ...] | None:
-    """Sweep the novelty dial through its settings and the one that is published."""
+def dial(learned: Learned, spec: Train, taste: Scorer) -> tuple[DialCurve, ...]:
+    """Sweep the novelty dial, and places kept for what is new beside it; `recsys pareto` does all.
+
+    Nothing is swept where slates know no novelty.
+    """
     if isinstance(spec.rerank, Pure):
-        return None
+        return ()
     return sweep(
-        learned.ranker,
+        Ways(learned.ranker),
         learned.task.dataset.shop,
         learned.task.blocks.test,
         taste=taste,
         unit_of=learned.unit,
-        dials=sorted({*DIALS, spec.rerank.novelty}),
     )
 
 
@@ -125,16 +128,19 @@ def judge(
     task, facts = learned.task, folder.facts()
     taste = polled(learned.embedder.scorer(), pause)
     slates = test_slates(learned, taste)
+    swept, strata = dial(learned, spec, taste), strata_of(learned)
     return Material(
         title=folder.path.name,
         made_at=str(facts["started_at"]),
         report=compare(learned, spec, taste=taste, slates=slates),
         command=str(facts["command"]),
         curve=curve,
-        dial=dial(learned, spec, taste),
+        dial=swept[0].points if swept else None,
+        ways=swept[1:],
         dial_now=0.0 if isinstance(spec.rerank, Pure) else spec.rerank.novelty,
         reach=reach_of(learned, chunk=spec.campaign.chunk),
-        reliability=reliability_of(learned),
+        reliability=strata[0].bins if strata else None,
+        strata=strata,
         value_label=f"expected {learned.ranker.label}s",
         members=stories(task.dataset, task.blocks.test, slates),
         facts=data_facts(task.prepared),

@@ -64,7 +64,19 @@ def vocabulary(verb: str, spec: type[Spec], *, cwd: Path | None = None) -> Vocab
         if "/" not in key
     }
     roots = [CONFIGS, *own_configs(cwd or Path.cwd())]
-    return with_added(verb, spec, choices, files={g: options_of(g, roots) for g in choices})
+    return with_added(verb, spec, choices, files={g: offered(spec, g, roots) for g in choices})
+
+
+def offered(spec: type[Spec], group: str, roots: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Return option -> what it holds: of ours, which stand first, those of a kind the verb takes.
+
+    So a log that only some verbs read is no source for the others.
+    """
+    field = spec.model_fields.get(group)
+    taken = {None, *(kind_of(one) for one in variants(field.annotation))} if field else {None}
+    ours = options_of(group, roots[:1])
+    fitting = {name: held for name, held in ours.items() if held.get("kind") in taken}
+    return fitting | options_of(group, roots[1:])
 
 
 def own_configs(cwd: Path) -> list[Path]:

@@ -26,6 +26,7 @@ from recsys.domain.spec import Spec
 from recsys.domain.stop import StopFlag
 from recsys.domain.tables import Tables
 from recsys.evaluate import report as page
+from recsys.evaluate import tradeoff
 from recsys.evaluate.material import EpochRow
 from recsys.runs.folder import RunFolder
 from recsys.runs.journey import embark
@@ -91,7 +92,7 @@ class Fitted:
 
     def publish(self) -> Path:
         """Publish a bundle and make it CURRENT: what serve_index.py answers from."""
-        bundle = publish(self.learned.model, self.spec)
+        bundle = publish(self.learned.model, self.spec, dial=tradeoff.kept(self.folder.path))
         self.folder.record(bundle=bundle.name)
         return bundle
 

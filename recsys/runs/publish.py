@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from recsys.domain.artefact import read_manifest, retain
 from recsys.retrieval.index import build
@@ -15,8 +16,11 @@ from recsys.serve.bundle import publish_bundle
 from recsys.serve.parts import BundleParts, info_of
 
 
-def publish(model: Model, spec: Train) -> Path:
-    """Embed all members and sales as of the end of the data, index them, publish, point CURRENT."""
+def publish(model: Model, spec: Train, *, dial: pl.DataFrame | None = None) -> Path:
+    """Embed all members and sales as of the end of the data, index them, publish, point CURRENT.
+
+    `dial` is what settings of the slates cost, where it is known (`recsys.evaluate.tradeoff`).
+    """
     dataset, embedder = model.prepared.dataset, model.embedder
     at = dataset.watermark
     everyone = np.arange(dataset.num_members, dtype=np.int64)
@@ -40,6 +44,7 @@ def publish(model: Model, spec: Train) -> Path:
             "encoders": read_manifest(model.encoders).fingerprint,
         },
         of_the_past=model.prepared.of_the_past,
+        dial=dial,
     )
     root = Path(spec.bundles_dir)
     folder = publish_bundle(parts, root)

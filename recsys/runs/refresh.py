@@ -7,6 +7,7 @@ import os
 from recsys.data import encode
 from recsys.domain.artefact import open_artefact
 from recsys.domain.errors import ArtefactError, MissingArtefactError
+from recsys.evaluate import tradeoff
 from recsys.runs import tell
 from recsys.runs.console import Console
 from recsys.runs.earlier import is_served, wanted
@@ -51,7 +52,7 @@ def refresh(spec: Refresh) -> None:
     judged = judged_by(folder, config.bundles_dir)
     ranker = housed(judged.parts.ranker, embedder, spec=config.campaign, tell=console.line)
     model = Model(prepared, encoders, embedder, ranker)
-    bundle = publish(model, config)
+    bundle = publish(model, config, dial=tradeoff.kept(folder.path))
     folder.record(refreshed=bundle.name)
     console.fact("bundle", f"{os.path.relpath(bundle)}         now CURRENT")
     console.line("next")

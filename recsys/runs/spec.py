@@ -11,7 +11,9 @@ from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
 from recsys.domain.packed import Dtype
 from recsys.domain.spec import Count, Share, Spec
+from recsys.evaluate.estimators import Estimator, Snips
 from recsys.evaluate.spec import Evaluate
+from recsys.public.open_bandit import OpenBandit
 from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.rerank import laws
@@ -21,6 +23,7 @@ from recsys.rerank.dpp import Dpp
 from recsys.rerank.spec import Blend, Rerank, plan_of
 from recsys.rerank.ssd import Ssd
 from recsys.retrieval.spec import Exact, Retrieval
+from recsys.runs.logs import LoggedSource
 from recsys.runs.promise import fault
 from recsys.serve.spec import Serve, instant
 from recsys.towers.spec import Auto, Towers, Trainer, TwoTower
@@ -211,7 +214,31 @@ class Simulate(Spec):
     """Play a policy forward in the built-in world, whose truth is known."""
 
     data: FlashSales = FlashSales()
-    policy: Literal["random", "editors", "popular", "taste"] = "editors"
-    """Which policy fills the mail and the page."""
+    policy: Literal["random", "editors", "popular", "taste", "value", "slots", "stack"] = "editors"
+    """Which policy fills the mail and the page. The last three are ours, fitted on the past first:
+    the most valuable sales, these with two places kept for what is new, all of `rerank: blend`."""
     days: Count = 7
     """Days to play."""
+
+
+class Pareto(Spec):
+    """The price of novelty, variety and editors' picks: a run's test block again, each way."""
+
+    run: str = "latest"
+    """The run: a folder, a name below runs_dir, the name of a bundle, latest, or CURRENT = what is
+    served."""
+    runs_dir: str = "runs"
+    """Where run folders are."""
+    bundles_dir: str = "bundles"
+    """Where bundles are."""
+
+
+class OffPolicy(Spec):
+    """What another policy would have brought, by a log of this one that knows its chances."""
+
+    data: LoggedSource = OpenBandit()
+    method: Estimator = Snips()
+    draws: Annotated[int, Field(ge=100, le=100_000)] = 1_000
+    """Bootstrap draws behind the intervals."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of these draws."""

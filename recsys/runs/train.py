@@ -14,6 +14,7 @@ from recsys.domain.errors import InterruptedRunError
 from recsys.domain.report import Report
 from recsys.domain.stop import StopFlag
 from recsys.evaluate import report as page
+from recsys.evaluate import tradeoff
 from recsys.evaluate.gate import met
 from recsys.runs import facts, tell
 from recsys.runs.folder import RunFolder, comparable, find
@@ -56,7 +57,8 @@ def train(spec: Train, *, on_start: Callable[[RunFolder], object] | None = None)
         page.write(judged, run.path)
         told(run, judged.report, learned)
         met(judged.report, spec.evaluate.require)
-        last_lines(run, publish(learned.model, spec), member=somebody(learned))
+        bundle = publish(learned.model, spec, dial=tradeoff.kept(run.path))
+        last_lines(run, bundle, member=somebody(learned))
 
 
 def unless_stopped(stop: StopFlag) -> None:

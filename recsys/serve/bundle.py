@@ -22,6 +22,7 @@ from recsys.domain.manifest import JSON, Manifest
 from recsys.domain.shop import Shop
 from recsys.domain.shown import Shown
 from recsys.domain.slates import Slates
+from recsys.evaluate import tradeoff
 from recsys.rerank import ranker
 from recsys.rerank.fatigue import WINDOW_DAYS
 from recsys.retrieval import index
@@ -162,6 +163,9 @@ def _write(parts: BundleParts, draft: Path) -> None:
         np.save(draft / "shop" / "shown" / f"{name}.npy", kept)
     index.write(parts.index, draft / "index.faiss")
     parts.ranker.save(draft / "ranker")
+    if parts.dial is not None:
+        (draft / "curves").mkdir()
+        parts.dial.write_parquet(draft / "curves" / tradeoff.FILE)
     (draft / "specs.json").write_text(json.dumps(parts.specs, indent=1), encoding="utf-8")
 
 
@@ -191,6 +195,7 @@ def _read(folder: Path, manifest: Manifest) -> BundleParts:
         decided_at=int(manifest.decided_at or 0),
         parents=manifest.parents,
         of_the_past=bool(said["of_the_past"]),
+        dial=tradeoff.kept(folder / "curves"),
     )
 
 

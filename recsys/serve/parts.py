@@ -18,6 +18,7 @@ from recsys.domain.requests import Requests
 from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
 from recsys.domain.slates import Slates
+from recsys.evaluate.tradeoff import curves
 from recsys.rerank.ranker import Ranker
 from recsys.retrieval.index import Index
 from recsys.serve.ids import Ids
@@ -65,6 +66,9 @@ class BundleParts:
     """Role (run, dataset) -> fingerprint."""
     of_the_past: bool = False
     """A simulated shop or a public set: answers speak of `decided_at`, not of now."""
+    dial: pl.DataFrame | None = None
+    """What each setting of the slates costs and brings, a row each (`recsys.evaluate.tradeoff`),
+    on the requests it was judged by; None = not swept."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
@@ -85,6 +89,8 @@ class BundleParts:
         ptr = self.shop.history.member_ptr
         if np.diff(ptr)[~self.personalise].any():
             raise ValueError("a member without consent to personal slates has a history")
+        if self.dial is not None:
+            curves(self.dial)  # refuses another table
 
     @property
     def unit_dims(self) -> int:

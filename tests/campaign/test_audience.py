@@ -121,4 +121,4 @@ def test_reach_counts_the_members_who_see_each_sale(dataset: Dataset) -> None:
 
 
 def test_no_campaign_is_what_stands_in_its_option_file() -> None:
-    assert NoCampaign().model_dump() == {"kind": "none", "chunk": 1024}
+    assert NoCampaign().model_dump() == {"kind": "none", "chunk": 1024, "rules": ""}

@@ -9,6 +9,7 @@ import numpy as np
 from recsys.domain.report import Estimate, Report
 from recsys.evaluate.material import (
     DataFacts,
+    DialCurve,
     DialPoint,
     EpochRow,
     Material,
@@ -62,8 +63,12 @@ def dial_point(dial: float) -> DialPoint:
     kept = estimate(1 - 0.02 * dial)
     return DialPoint(
         dial, estimate(0.1), kept, estimate(0.4), estimate(0.1 + 0.1 * dial),
-        estimate(0.02 + 0.01 * dial), estimate(0.1), estimate(0.5),
+        estimate(0.02 + 0.01 * dial), estimate(0.1), estimate(0.9), estimate(0.5),
     )  # fmt: skip
+
+
+def rival(way: str, *settings: float, now: float | None = None) -> DialCurve:
+    return DialCurve(way, [dial_point(setting) for setting in settings], now)
 
 
 def story(name: str) -> MemberStory:
@@ -87,6 +92,7 @@ def material(num_sales: int = 40, **changes: object) -> Material:
         curve=[EpochRow(e, 3 / e, 0.3 + e / 100, 0.4 + e / 100, best=e == 3) for e in range(1, 5)],
         dial=[dial_point(dial) for dial in (0, 0.35, 0.7)],
         dial_now=0.7,
+        ways=[rival("slots", 0, 1, 2)],
         reach=Reach(
             at="22 Nov 2026, 12:00",
             members=1000,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from recsys.domain.shop import Shop
 from recsys.domain.shown import Shown
 from recsys.domain.slates import PARTS, Slates
 from recsys.evaluate import pareto
-from recsys.evaluate.pareto import slates_of, sweep
+from recsys.evaluate.material import DialCurve
+from recsys.evaluate.pareto import Placed, Setting, slates_of, sweep
 
 NOON = 100 * DAY
 BRANDS = np.array([0, 0, 1, 1, 2, 2], dtype=np.int32)
@@ -26,9 +28,6 @@ class Greedy:
     """1 where the member knows the brand, by member and brand."""
     dial: float = 0.0
     slots: int = 3
-
-    def with_novelty(self, novelty: float, /) -> Greedy:
-        return replace(self, dial=novelty)
 
     def slates(
         self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
@@ -53,6 +52,29 @@ class Greedy:
             evidence=np.full(shape, NONE, dtype=np.int64),
             flags=np.zeros(shape, dtype=np.uint8),
         )
+
+
+@dataclass(frozen=True)
+class Dials:
+    """The same slates at several settings."""
+
+    ranker: Greedy
+    dials: tuple[float, ...] = (0.0, 0.35, 0.7, 1.4, 2.8)
+    way: str = "boost"
+
+    def shown(
+        self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
+    ) -> Iterator[tuple[Setting, Placed]]:
+        for dial in self.dials:
+            ranker = replace(self.ranker, dial=dial)
+            made = ranker.slates(shop, requests, rows, taste=taste, unit=unit)
+            setting = Setting(self.way, dial, published=dial == self.ranker.dial)
+            yield setting, Placed(made.sales, made.parts[:, :, 0])
+
+
+def curve_of(trial: Dials, shop_: Shop, requests: Requests) -> DialCurve:
+    (curve,) = sweep(trial, shop_, requests, taste=likes, unit_of=axes_of)
+    return curve
 
 
 def shop(*, members: int = 2) -> Shop:
@@ -116,28 +138,29 @@ def known(members: int = 2) -> F32:
 def test_figures_of_two_settings_counted_by_hand() -> None:
     shop_ = shop()
     requests = asked(shop_, [[0, 2], [4]])
-    low, high = sweep(
-        Greedy(known()), shop_, requests, taste=likes, unit_of=axes_of, dials=(9.0, 0.0)
-    )
+    low, high = curve_of(Dials(Greedy(known()), (0.0, 9.0)), shop_, requests).points
     assert (low.dial, high.dial) == (0.0, 9.0)
     # dial 0 shows sales 0, 1 and 2; dial 9 shows 2, 3 and 4
     assert low.value.value == pytest.approx(1.5)
     assert high.value.value == pytest.approx(0.9)
     assert low.value_kept.value == pytest.approx(1.0)
     assert high.value_kept.value == pytest.approx(0.6)
+    # each member keeps as much: paired, there is no doubt
+    assert high.value_kept.high == pytest.approx(0.6)
     assert (low.hits.value, high.hits.value) == (1.0, 1.0)
     assert low.discovery_share.value == pytest.approx(1 / 3)
     assert high.discovery_share.value == pytest.approx(1.0)
     assert (low.discovery_hits.value, high.discovery_hits.value) == (0.5, 1.0)
     assert (low.curated_share.value, high.curated_share.value) == (0, 0)
+    assert (low.curated_reach.value, high.curated_reach.value) == (0, 0)
     assert low.ild.value == pytest.approx(2 / 3)
 
 
-def test_the_lowest_setting_keeps_all_of_its_value_without_doubt() -> None:
+def test_what_is_tried_first_keeps_all_of_its_value_without_doubt() -> None:
     shop_ = shop(members=30)
     requests = asked(shop_, [[row % 6] for row in range(30)])
-    points = sweep(Greedy(known(30)), shop_, requests, taste=likes, unit_of=axes_of)
-    assert [at.dial for at in points] == list(pareto.DIALS)
+    points = curve_of(Dials(Greedy(known(30))), shop_, requests).points
+    assert [at.dial for at in points] == list(Dials(Greedy(known())).dials)
     kept = points[0].value_kept
     assert (kept.value, kept.low, kept.high) == (1.0, 1.0, 1.0)
     values = [at.value.value for at in points]
@@ -146,46 +169,69 @@ def test_the_lowest_setting_keeps_all_of_its_value_without_doubt() -> None:
     assert shares == sorted(shares)
 
 
+def test_each_way_is_a_curve_by_rising_setting_that_knows_what_is_published() -> None:
+    @dataclass(frozen=True)
+    class Both:
+        """Two ways, one after the other."""
+
+        def shown(
+            self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
+        ) -> Iterator[tuple[Setting, Placed]]:
+            ranker = Greedy(known(4), dial=0.7)
+            for trial in (Dials(ranker), Dials(ranker, (9.0, 3.0), way="other")):
+                yield from trial.shown(shop, requests, rows, taste=taste, unit=unit)
+
+    shop_ = shop(members=4)
+    requests = asked(shop_, [[0], [2], [], [4]])
+    boost, other = sweep(Both(), shop_, requests, taste=likes, unit_of=axes_of)
+    assert (boost.way, other.way) == ("boost", "other")
+    assert (boost.now, other.now) == (0.7, None)
+    assert [at.dial for at in other.points] == [3.0, 9.0]
+    # value kept is of the first of all settings, whatever the way
+    assert other.points[-1].value_kept.value == pytest.approx(0.6)
+    alone = curve_of(Dials(Greedy(known(4), dial=0.7)), shop_, requests)
+    assert alone == boost
+
+
 def test_intervals_hold_their_figure_and_shrink_with_members() -> None:
     widths = []
     for members in (20, 320):
         shop_ = shop(members=members)
         requests = asked(shop_, [[0] if row % 2 else [] for row in range(members)])
-        one = sweep(
-            Greedy(known(members)), shop_, requests, taste=likes, unit_of=axes_of, dials=(0,)
-        )[0]
+        one = curve_of(Dials(Greedy(known(members)), (0.0,)), shop_, requests).points[0]
         assert one.hits.low <= one.hits.value <= one.hits.high
         widths.append(one.hits.high - one.hits.low)
     assert widths[1] < widths[0] / 2.5
 
 
-def test_curated_places_are_counted() -> None:
+def test_curated_places_and_the_slates_that_have_one_are_counted() -> None:
     shop_ = shop()
     requests = asked(shop_, [[], []])
     whole = replace(Greedy(known()), slots=6)
-    one = sweep(whole, shop_, requests, taste=likes, unit_of=axes_of, dials=(0,))[0]
+    one = curve_of(Dials(whole, (0.0,)), shop_, requests).points[0]
     assert one.curated_share.value == pytest.approx(1 / 6)
+    assert one.curated_reach.value == 1
+    # the last sale is the picked one: five places do not reach it
+    five = curve_of(Dials(replace(whole, slots=5), (0.0,)), shop_, requests).points[0]
+    assert five.curated_reach.value == 0
 
 
 def test_places_that_stay_empty_count_nowhere() -> None:
     shop_ = shop()
     requests = asked(shop_, [[0], [5]])
     shown, padded = (
-        sweep(
-            replace(Greedy(known()), slots=slots), shop_, requests,
-            taste=likes, unit_of=axes_of, dials=(0,),
-        )[0]
+        curve_of(Dials(replace(Greedy(known()), slots=slots), (0.0,)), shop_, requests)
         for slots in (6, 9)
-    )  # fmt: skip
+    )
     assert padded == shown
 
 
 def test_chunks_of_any_size_give_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     shop_ = shop(members=25)
     requests = asked(shop_, [[row % 6, (row + 1) % 6] for row in range(25)])
-    whole = sweep(Greedy(known(25)), shop_, requests, taste=likes, unit_of=axes_of)
+    whole = curve_of(Dials(Greedy(known(25))), shop_, requests)
     monkeypatch.setattr(pareto, "_CELLS", 20)
-    assert sweep(Greedy(known(25)), shop_, requests, taste=likes, unit_of=axes_of) == whole
+    assert curve_of(Dials(Greedy(known(25))), shop_, requests) == whole
 
 
 def test_slates_of_all_requests_stand_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,9 +250,8 @@ def test_slates_of_all_requests_stand_in_their_order(monkeypatch: pytest.MonkeyP
 def test_a_shop_without_brands_is_new_by_category() -> None:
     shop_ = replace(shop(), brand=np.full(6, NONE, dtype=np.int32))
     requests = asked(shop_, [[], []])
-
     plain = Greedy(np.ones((2, 3), dtype=np.float32))
-    one = sweep(plain, shop_, requests, taste=likes, unit_of=axes_of, dials=(0,))[0]
+    one = curve_of(Dials(plain, (0.0,)), shop_, requests).points[0]
     assert one.discovery_share.value == pytest.approx(1 / 3)
 
 
@@ -214,7 +259,7 @@ def test_nothing_to_sweep_is_refused() -> None:
     shop_ = shop()
     requests = asked(shop_, [[], []])
     with pytest.raises(ValueError, match="0 settings"):
-        sweep(Greedy(known()), shop_, requests, taste=likes, unit_of=axes_of, dials=())
+        curve_of(Dials(Greedy(known()), ()), shop_, requests)
     none = requests.take(np.zeros(0, dtype=np.int64))
     with pytest.raises(ValueError, match="0 requests"):
-        sweep(Greedy(known()), shop_, none, taste=likes, unit_of=axes_of)
+        curve_of(Dials(Greedy(known())), shop_, none)

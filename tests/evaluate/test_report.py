@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from recsys.domain.report import Estimate
-from recsys.evaluate import sections, wording
-from recsys.evaluate.report import Material, Place, Reach, SaleMap, render, write
+from recsys.evaluate import sections, tradeoff, wording
+from recsys.evaluate.report import Material, Place, Reach, SaleMap, redraw, render, write
 from recsys.evaluate.standings import verdict
-from tests.evaluate.materials import dial_point, material, report
+from tests.evaluate.materials import dial_point, material, report, rival
 
 VOID = {"meta", "br", "hr", "input", "link", "img", "wbr"}
 ENDLESS = {"td", "th", "tr", "thead", "tbody", "tfoot", "li"}
@@ -164,6 +164,52 @@ def test_report_json_holds_every_figure_unrounded(tmp_path: Path) -> None:
     assert found["reach"]["shown"][-1] == 39
     assert found["members"][0]["places"][1]["hit"] is True
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_swept_settings_lie_beside_the_report(tmp_path: Path) -> None:
+    write(material(dial=None), tmp_path)
+    assert tradeoff.kept(tmp_path) is None
+    write(material(), tmp_path)
+    rows = tradeoff.kept(tmp_path)
+    assert rows is not None
+    assert rows["way"].to_list() == ["boost"] * 3 + ["slots"] * 3
+    assert rows["published"].to_list() == [False, False, True, False, False, False]
+
+
+def test_other_curves_take_the_place_of_a_reports_own_and_of_nothing_else(tmp_path: Path) -> None:
+    write(material(), tmp_path)
+    page, data = tmp_path / "report.html", tmp_path / "report.json"
+    before, known = page.read_text(encoding="utf-8"), json.loads(data.read_bytes())
+    curves = [rival("boost", 0, 2.8, now=2.8), rival("picks", 1, 4), rival("mmr", 0, 1)]
+    assert redraw(tmp_path, curves)
+    after = page.read_text(encoding="utf-8")
+    for part in (0, -1):
+        assert (
+            before.split("What novelty costs")[part].split("</section>", 1)[part]
+            == (after.split("What novelty costs")[part].split("</section>", 1)[part])
+        )
+    reader, text = read(after)
+    assert not reader.broken
+    assert "dial 2.8, published" in text
+    assert "mmr 1" in text
+    assert "what editors' picks cost" in text
+    assert "places kept for what is new" not in text
+    found = json.loads(data.read_bytes())
+    assert [one["way"] for one in found["ways"]] == ["picks", "mmr"]
+    assert (found["dial"][1]["dial"], found["dial_now"]) == (2.8, 2.8)
+    same = known.keys() - {"dial", "dial_now", "ways"}
+    assert {name: found[name] for name in same} == {name: known[name] for name in same}
+    # a second time too
+    assert redraw(tmp_path, curves)
+    assert page.read_text(encoding="utf-8") == after
+
+
+def test_a_page_without_a_place_for_them_is_left_alone(tmp_path: Path) -> None:
+    assert not redraw(tmp_path, [rival("boost", 0)])
+    (tmp_path / "report.html").write_text("<p>mine</p>")
+    (tmp_path / "report.json").write_text("{}")
+    assert not redraw(tmp_path, [rival("boost", 0)])
+    assert (tmp_path / "report.html").read_text() == "<p>mine</p>"
 
 
 def test_what_is_not_a_number_is_null_in_json_and_a_dash_on_the_page(tmp_path: Path) -> None:

@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.domain.arrays import F32, Bool
-from recsys.rerank.calibrate import Calibrator, log_odds, platt, sigmoid
+from recsys.domain.arrays import F32, F64, I64, Bool
+from recsys.rerank.calibrate import (
+    Calibrator,
+    Rows,
+    crowded,
+    crowding_of,
+    log_odds,
+    platt,
+    sigmoid,
+)
 from recsys.rerank.value import fit_calibrator
 
 CHANCE: F32 = np.linspace(0.01, 0.6, 60, dtype=np.float32)
@@ -101,3 +109,102 @@ def test_small_chances_are_told_apart() -> None:
 def test_a_calibrator_of_no_steps_is_a_line_in_log_odds() -> None:
     nothing = np.zeros(0)
     np.testing.assert_allclose(Calibrator(nothing, nothing)(CHANCE), CHANCE, rtol=1e-5)
+
+
+def asked(seed: int, *, kept: bool, num: int = 4_000, sales: int = 12) -> tuple[F32, Bool, I64]:
+    """Chances of requests before shelves of 1 to `sales`, what came of them, and whose they are.
+
+    With `kept` a request is known by what came of it: those that brought nothing are not told of.
+    """
+    rng = np.random.default_rng(seed)
+    keen = np.exp(rng.normal(-1.2, 1, (num, 1)))
+    chance = np.minimum(keen * rng.beta(1, 8, (num, sales)), 0.9)
+    on = np.arange(sales) < rng.integers(1, sales + 1, (num, 1))
+    happened = on & (rng.random(chance.shape) < chance)
+    told = happened.any(axis=1) if kept else np.ones(num, dtype=np.bool_)
+    row, column = np.nonzero(on[told])
+    return chance[told][row, column].astype(np.float32), happened[told][row, column], row
+
+
+def total_of(chance: F32, request: I64) -> F64:
+    return Rows(np.zeros((0, 1), np.float32), np.zeros(0, np.bool_), request).total(chance)
+
+
+def test_the_total_is_the_sum_over_each_pairs_own_request() -> None:
+    rows = Rows(np.zeros((4, 1), np.float32), np.zeros(4, np.bool_), np.array([0, 0, 2, 2]))
+    np.testing.assert_allclose(
+        rows.total(np.array([0.1, 0.2, 0.3, 0.5], np.float32)), [0.3, 0.3, 0.8, 0.8], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_requests_known_by_their_outcomes_are_crowded_and_others_are_not(seed: int) -> None:
+    for kept, low, high in ((True, 0.3, 1.0), (False, 0.0, 0.1)):
+        chance, happened, request = asked(seed, kept=kept)
+        total, new = total_of(chance, request), np.zeros(len(chance), dtype=np.bool_)
+        assert low <= crowding_of(chance, total, outcome=happened, new=new) <= high
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_crowding_sets_the_best_of_each_request_right(seed: int) -> None:
+    """Highest of its request, by calibrated chance: without crowding it is said too low."""
+    chance, happened, request = asked(seed, kept=True)
+    total, new = total_of(chance, request), np.zeros(len(chance), dtype=np.bool_)
+    power = crowding_of(chance, total, outcome=happened, new=new)
+    best = (
+        chance
+        == np.maximum.reduceat(chance, np.flatnonzero(np.diff(request, prepend=-1)))[
+            np.unique(request, return_inverse=True)[1]
+        ]
+    )
+    off = []
+    for crowding in (0.0, power):
+        shared = crowded(chance, total, crowding)
+        said = fit_calibrator(shared, happened)(shared)
+        off.append(abs(said[best].sum(dtype=np.float64) / happened[best].sum() - 1))
+    assert off[0] > 0.1
+    assert off[1] < 0.05
+
+
+def test_where_all_requests_bring_alike_odds_are_divided_by_the_whole_total() -> None:
+    rng = np.random.default_rng(4)
+    size = rng.integers(2, 40, 4_000)
+    request = np.repeat(np.arange(len(size)), size)
+    liked = rng.random(len(request)) ** 4
+    chance = (0.002 * liked).astype(np.float32)
+    first = np.cumsum(size) - size
+    upto = np.cumsum(liked)
+    # one outcome a request, drawn by liking
+    drawn = upto[first] - liked[first] + rng.random(len(size)) * np.bincount(request, liked)
+    happened = np.zeros(len(request), dtype=np.bool_)
+    happened[np.searchsorted(upto, drawn)] = True
+    new = np.zeros(len(request), dtype=np.bool_)
+    assert crowding_of(chance, total_of(chance, request), outcome=happened, new=new) > 0.9
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), crowding=st.floats(0, 1), total=st.floats(1e-6, 50))
+def test_crowding_never_turns_an_order_round_and_none_changes_no_bit(
+    seed: int, crowding: float, total: float
+) -> None:
+    chance = np.sort(np.random.default_rng(seed).beta(1, 9, 50)).astype(np.float32)
+    whole = np.full(50, total)
+    after = crowded(chance, whole, crowding)
+    assert (np.diff(after) >= 0).all()
+    assert ((after >= 0) & (after <= 1)).all()
+    np.testing.assert_array_equal(crowded(chance, whole, 0.0), chance)
+    more, less = crowded(chance, whole * 2, crowding), crowded(chance, whole / 2, crowding)
+    assert (more <= less).all()
+
+
+@pytest.mark.parametrize("happened", [[], [False] * 30, [True] * 30])
+def test_outcomes_that_are_all_alike_tell_of_no_crowding(happened: list[bool]) -> None:
+    chance, what = np.full(len(happened), 0.2, dtype=np.float32), np.array(happened, dtype=np.bool_)
+    assert crowding_of(chance, np.ones(len(what)), outcome=what, new=what) == 0
+
+
+def test_requests_of_one_sale_each_tell_of_no_crowding() -> None:
+    chance = np.random.default_rng(2).beta(1, 9, 5_000).astype(np.float32)
+    new = np.zeros(5_000, dtype=np.bool_)
+    found = crowding_of(chance, chance.astype(np.float64), outcome=outcomes(chance), new=new)
+    assert found == 0

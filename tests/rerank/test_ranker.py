@@ -139,7 +139,9 @@ def test_more_novelty_never_shows_less_that_is_new(
 ) -> None:
     shop = drawn_shop(seed, events=200)
     requests = asks(shop, 61)
-    spec = Blend(newness="strict", diversity=TopK(), max_per_brand=most)
+    spec = Blend(
+        newness="strict", diversity=TopK(), max_per_brand=most, most_new=0, explore_share=0.0
+    )
     ranker = ranker_of(spec)
     before, after = (
         never_bought(shop, slates_of(ranker.with_novelty(dial), shop, requests), requests)

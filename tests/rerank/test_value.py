@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -8,18 +9,16 @@ import pytest
 
 from recsys.domain.arrays import F32
 from recsys.domain.errors import BrokenArtefactError
-from recsys.rerank.calibrate import sigmoid
+from recsys.rerank.calibrate import Rows, log_loss, sigmoid
 from recsys.rerank.signals import NAMES
 from recsys.rerank.value import (
     Boosted,
     FittedValue,
     Logistic,
-    Rows,
     fit_boosted,
     fit_logistic,
     fit_value,
     load,
-    log_loss,
     save,
 )
 from tests.rerank.hand import PLAIN
@@ -73,11 +72,12 @@ def test_each_stratum_is_calibrated_on_its_own_slice(
 def test_a_saved_value_model_comes_back_bit_for_bit_and_nothing_of_it_is_code(
     kind: str, models: dict[str, FittedValue], tmp_path: Path
 ) -> None:
-    save(models[kind], tmp_path)
+    value = replace(models[kind], crowding=0.3)
+    save(value, tmp_path)
     back, x = load(tmp_path), rows(500, 4).x
-    np.testing.assert_array_equal(back(x), models[kind](x))
-    np.testing.assert_array_equal(back.contributions(x), models[kind].contributions(x))
-    assert (back.label, back.notes) == (models[kind].label, models[kind].notes)
+    np.testing.assert_array_equal(back(x), value(x))
+    np.testing.assert_array_equal(back.contributions(x), value.contributions(x))
+    assert (back.label, back.notes, back.crowding) == (value.label, value.notes, 0.3)
     assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".txt"}
     for path in tmp_path.iterdir():
         path.read_text(encoding="utf-8")
@@ -94,19 +94,52 @@ def test_a_value_model_of_other_signals_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["logistic", "boosted"])
-def test_a_chance_depends_on_its_own_signals_alone(
-    kind: str, models: dict[str, FittedValue]
+@pytest.mark.parametrize("crowding", [0.0, 0.7])
+def test_a_chance_depends_on_the_sales_of_its_own_request_alone(
+    kind: str, crowding: float, models: dict[str, FittedValue]
 ) -> None:
-    x = rows(63, 5).x
-    whole = models[kind](x)
-    cube = models[kind](x.reshape(7, 9, -1))
-    np.testing.assert_array_equal(cube.ravel(), whole)
-    for first, last in ((0, 1), (5, 18), (62, 63)):
-        np.testing.assert_array_equal(models[kind](x[first:last]), whole[first:last])
-    back = models[kind](x[::-1].copy())
-    np.testing.assert_array_equal(back[::-1], whole)
-    assert models[kind](x[:0]).shape == (0,)
-    assert models[kind](x[:0].reshape(3, 0, len(NAMES))).shape == (3, 0)
+    value = replace(models[kind], crowding=crowding)
+    cube = rows(63, 5).x.reshape(7, 9, -1)
+    whole = value(cube)
+    for first, last in ((0, 1), (2, 5), (6, 7)):
+        np.testing.assert_array_equal(value(cube[first:last]), whole[first:last])
+    np.testing.assert_array_equal(value(cube[::-1].copy())[::-1], whole)
+    np.testing.assert_allclose(value(cube[:, ::-1].copy())[:, ::-1], whole, rtol=1e-5)
+    flat = Rows(cube.reshape(63, -1), np.zeros(63, dtype=np.bool_), np.arange(63) // 9)
+    np.testing.assert_allclose(value.of_rows(flat), whole.ravel(), rtol=1e-5)
+    assert value(cube[:0]).shape == (0, 9)
+    assert value(cube[:, :0]).shape == (7, 0)
+    if not crowding:
+        np.testing.assert_array_equal(value(cube.reshape(63, -1)), whole.ravel())
+
+
+def test_sales_out_of_question_take_no_share_from_the_others(
+    models: dict[str, FittedValue],
+) -> None:
+    value = replace(models["logistic"], crowding=0.7)
+    cube = rows(63, 5).x.reshape(7, 9, -1)
+    eligible = np.arange(9) < 6
+    found = value(cube, np.broadcast_to(eligible, (7, 9)))
+    np.testing.assert_allclose(found[:, eligible], value(cube[:, eligible]), rtol=1e-5)
+    assert (value(cube)[:, eligible] < found[:, eligible]).all()
+
+
+def test_a_request_known_by_its_outcomes_makes_a_crowded_value_and_another_does_not() -> None:
+    """The value model is fitted on rows of shelves of nine; those without an outcome are untold."""
+    made = {seed: rows(36_000, seed, base=-2.5) for seed in (1, 2, 3)}
+    told = {}
+    for seed, one in made.items():
+        request = np.arange(36_000) // 9
+        kept = (np.bincount(request, one.y) > 0)[request]
+        told[seed] = Rows(one.x[kept], one.y[kept], np.arange(int(kept.sum())) // 9)
+        made[seed] = replace(one, request=request)
+    free = fit_value(made[1], made[2], kind="logistic", label="purchase")
+    value = fit_value(told[1], told[2], kind="logistic", label="purchase")
+    assert free.crowding < 0.15
+    assert value.crowding > 0.25
+    said, later = value.of_rows(told[3]), told[3]
+    best = said >= np.repeat(said.reshape(-1, 9).max(axis=1), 9)
+    assert 0.92 <= said[best].sum(dtype=np.float64) / later.y[best].sum() <= 1.08
 
 
 @pytest.mark.parametrize("kind", ["logistic", "boosted"])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
-from recsys.runs.simulate import simulate, table
+from recsys.runs.simulate import played, simulate, table
 from recsys.runs.spec import Simulate
 from recsys.world import FlashSales
 from recsys.world import simulate as play_forward
@@ -24,3 +26,15 @@ def test_the_last_line_sums_the_days() -> None:
     rows = table(days)
     visits = [int(row[1].replace(",", "")) for row in rows[1:]]
     assert visits[-1] == sum(visits[:-1]) == sum(day.visits for day in days) > 0
+
+
+@pytest.mark.parametrize("policy", ["value", "slots", "stack"])
+def test_a_policy_of_ours_meets_the_sales_and_visits_of_the_others(
+    policy: Literal["value", "slots", "stack"],
+) -> None:
+    world = FlashSales(members=400, days=11, test_days=1)
+    ours = played(Simulate(data=world, policy=policy, days=2))
+    others = play_forward(world, "popular", 2)
+    assert [day.day for day in ours] == [day.day for day in others] == [11, 12]
+    assert ours[0].mails == others[0].mails
+    assert ours[0].views != others[0].views

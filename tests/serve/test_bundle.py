@@ -16,9 +16,11 @@ from recsys.domain.artefact import current, publish
 from recsys.domain.dataset import Dataset
 from recsys.domain.errors import ArtefactError, BrokenArtefactError
 from recsys.domain.manifest import Manifest
+from recsys.evaluate import tradeoff
 from recsys.retrieval.spec import Exact, Hnsw, Ivf, Retrieval
 from recsys.serve.bundle import Bundle, gains, open_bundle, publish_bundle
 from recsys.serve.parts import BundleParts
+from tests.evaluate.materials import rival
 from tests.serve.conftest import parts_of
 
 
@@ -52,6 +54,20 @@ def test_an_opened_bundle_makes_the_slates_it_was_judged_with(
     np.testing.assert_array_equal(before.sales, after.sales)
     np.testing.assert_array_equal(before.reason, after.reason)
     np.testing.assert_allclose(gains(before), gains(after), rtol=1e-6)
+
+
+def test_what_settings_cost_comes_back_as_it_was_and_may_be_unknown(
+    parts: BundleParts, bundle: Bundle, tmp_path: Path
+) -> None:
+    assert bundle.parts.dial is None
+    assert not (bundle.folder / "curves").exists()
+    rows = tradeoff.table([rival("boost", 0, 0.7, now=0.7), rival("slots", 0, 1)])
+    judged = open_bundle(publish_bundle(replace(parts, dial=rows), tmp_path))
+    assert judged.generation != bundle.generation
+    assert judged.parts.dial is not None
+    assert judged.parts.dial.equals(rows)
+    with pytest.raises(ValueError, match="a table of settings has"):
+        replace(parts, dial=rows.drop("hits"))
 
 
 def test_publishing_twice_is_one_bundle_and_another_model_another(
