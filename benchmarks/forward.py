@@ -109,8 +109,12 @@ def settings(seed: int, *, quick: bool = False) -> Train:
 
 
 def plans_of(cell: str) -> dict[str, Plan]:
-    """Return what is played in a cell: parts are removed at the defaults alone."""
-    return {**PLANS, **(WITHOUT if cell == "defaults" else {})}
+    """Return what is played in a cell: each part is removed at the defaults alone.
+
+    The dial is also where novelty has no value.
+    """
+    removed = {"defaults": tuple(WITHOUT), WORTHLESS: ("dial at 0",)}.get(cell, ())
+    return {**PLANS, **{name: WITHOUT[name] for name in removed}}
 
 
 def started(seeds: Sequence[int], *, days: int, quick: bool) -> list[Start]:

@@ -89,7 +89,8 @@ def test_each_part_is_removed_alone_and_at_the_defaults() -> None:
         changed = {name for name, one in plan.rerank.model_dump().items() if one != full[name]}
         assert len(changed) == 1
     assert set(plans_of("defaults")) == {*PLANS, *WITHOUT}
-    assert all(set(plans_of(cell)) == set(PLANS) for cell in CELLS if cell != "defaults")
+    assert set(plans_of(WORTHLESS)) == {*PLANS, "dial at 0"}
+    assert set(plans_of("irritation 2")) == set(PLANS)
     assert set(BARS) < set(MEASURES)
     assert len(CELLS) == 5
     assert all(len(changes) == 1 for cell, changes in CELLS.items() if cell != "defaults")
