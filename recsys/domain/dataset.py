@@ -113,6 +113,8 @@ class Dataset:
         )
 
     def _shown(self) -> Shown:
+        if not self.exposures.height:
+            return Shown.nothing(self.num_members)
         consent = self.members["consent_personalise"].to_numpy()
         member = self.exposures["member"].to_numpy()
         counts = np.bincount(member, minlength=self.num_members)
