@@ -47,7 +47,8 @@ class Slates:
     margin: F32
     """Gain above the best sale left out at that slot, F32[m, n]."""
     log_propensity: F32
-    """Log chance of this sale at this slot given the slots before it, F32[m, n]; 0 = certain."""
+    """Log chance of this sale at this slot given the slots before it, F32[m, n]; 0 = certain, NaN
+    on a slate that was changed afterwards (FLAG_REPAIRED)."""
     reason: U8
     """U8[m, n], see `Reason`."""
     evidence: I64
