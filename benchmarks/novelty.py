@@ -21,7 +21,6 @@ import polars as pl
 
 from benchmarks.cells import load_now, machine
 from benchmarks.turns import Row, line
-from recsys.data.asof import history_end
 from recsys.data.contract import check
 from recsys.data.requests import blocks
 from recsys.domain.arrays import F32, F64, I64, Bool
@@ -36,10 +35,9 @@ from recsys.public import read
 from recsys.public.spec import CompleteJourney
 from recsys.rerank.appetite import WINDOW_DAYS, Counts
 from recsys.rerank.desk import Desk
-from recsys.rerank.fit import fit_ranker, outcomes, usual_appetite
+from recsys.rerank.fit import fit_ranker, outcomes, pasts, usual_appetite
 from recsys.rerank.signals import Question
 from recsys.rerank.spec import Blend
-from recsys.rerank.trail import Trail
 
 SLOTS = 20
 RESERVED = (2, 4, 6)
@@ -215,13 +213,8 @@ def foretold(dataset: Dataset) -> list[Row]:
 
 def _touched(desk: Desk, at: int) -> Counts:
     """Count what all members touched before an instant."""
-    shop = desk.shop
-    members = np.arange(shop.num_members, dtype=np.int32)
-    end = history_end(shop.history, members, np.array(at))
-    asked = Requests.now(members, shop.shelf(at), end)
-    return Counts.of(
-        Trail.of(shop.history, asked, asked.rows(0)), desk.maker, window_days=WINDOW_DAYS
-    )
+    everyone = np.arange(desk.shop.num_members, dtype=np.int32)
+    return Counts.of(pasts(desk.shop, everyone, at), desk.maker, window_days=WINDOW_DAYS)
 
 
 def main() -> None:

@@ -35,18 +35,23 @@ def slates_for_all(ranker: Ranker, audience: Audience, *, chunk: int = 1024) -> 
 
     Memory is bounded by the chunk and the shelf, not by the audience.
     """
-    shelf = audience.shop.shelf(audience.at)
-    for first in range(0, len(audience.members), chunk):
-        members = audience.members[first : first + chunk]
-        end = history_end(audience.shop.history, members, np.array(audience.at))
-        requests = Requests.now(members, shelf, end)
+    for requests in asked(audience, chunk=chunk):
         yield ranker.slates(
             audience.shop,
             requests,
             requests.rows(0),
-            taste=audience.taste_of(members),
+            taste=audience.taste_of(requests.member),
             unit=audience.unit,
         )
+
+
+def asked(audience: Audience, *, chunk: int) -> Iterator[Requests]:
+    """Yield the requests of all members in their order, one group of at most `chunk` a time."""
+    shelf = audience.shop.shelf(audience.at)
+    for first in range(0, len(audience.members), chunk):
+        members = audience.members[first : first + chunk]
+        end = history_end(audience.shop.history, members, np.array(audience.at))
+        yield Requests.now(members, shelf, end)
 
 
 def reach(slates: Slates, num_sales: int) -> I64:

@@ -9,15 +9,13 @@ import numpy as np
 import polars as pl
 
 from recsys.campaign.allocate import solve
-from recsys.campaign.audience import Audience
+from recsys.campaign.audience import Audience, asked
 from recsys.campaign.bounds import Bound, Exposure, Promises
 from recsys.campaign.certificate import Infeasible, Sample
 from recsys.campaign.spec import Promised
-from recsys.data.asof import history_end
 from recsys.domain.arrays import F32, F64, I16, I32, I64, NONE, Bool
 from recsys.domain.errors import GateError, SettingError
 from recsys.domain.prices import Prices
-from recsys.domain.requests import Requests
 from recsys.domain.shelf import Shelf
 from recsys.domain.ties import keyed
 from recsys.rerank.groups import groups_of
@@ -97,24 +95,25 @@ class Rehearsal:
         Raises:
             SettingError: the shelf is longer than what is valued for a member.
         """
-        shelf, shop = audience.shop.shelf(audience.at), audience.shop
-        if len(shelf) > ranker.spec.candidates:
+        num = len(audience.shop.shelf(audience.at))
+        if num > ranker.spec.candidates:
             raise SettingError(
-                f"promises are about {len(shelf):,} sales on the shelf, and only "
+                f"promises are about {num:,} sales on the shelf, and only "
                 f"rerank.candidates={ranker.spec.candidates} are valued for a member",
                 "promise nothing here (campaign=none), or raise rerank.candidates",
             )
         offers, columns, draws = [], [], []
-        for first in range(0, len(audience.members), chunk):
-            members = audience.members[first : first + chunk]
-            end = history_end(shop.history, members, np.array(audience.at))
-            requests = Requests.now(members, shelf, end)
+        for requests in asked(audience, chunk=chunk):
             rows = requests.rows(0)
-            asked, offer = ranker.offered(
-                shop, requests, rows, taste=audience.taste_of(members), unit=audience.unit
+            known, offer = ranker.offered(
+                audience.shop,
+                requests,
+                rows,
+                taste=audience.taste_of(requests.member),
+                unit=audience.unit,
             )
             offers.append(offer)
-            columns.append(asked.columns[0])
+            columns.append(known.columns[0])
             draws.append(draws_of(requests, rows, ranker.policy.num_draws))
         return cls(ranker, offers, columns, draws, segment[audience.members], promises)
 

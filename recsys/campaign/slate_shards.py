@@ -66,7 +66,10 @@ def scan(folder: Path) -> pl.LazyFrame:
     """
     shards = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
     if not shards:
-        raise MissingArtefactError(f"{folder} holds no slate log", "name the folder of one")
+        raise MissingArtefactError(
+            f"no slate log in {folder}: a log is a folder of parquet files",
+            "name yours, with its outcomes and the chances in question: docs/slate-log.md",
+        )
     for path in shards:
         check_columns(pl.read_parquet_schema(path), SLATE_LOG, str(path))
     return pl.scan_parquet(shards).select(*kinds_of(SLATE_LOG))

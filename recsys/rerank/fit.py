@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.data.asof import history_end
-from recsys.domain.arrays import F32, Bool
+from recsys.domain.arrays import F32, I32, Bool
 from recsys.domain.events import Kind
 from recsys.domain.requests import Requests
 from recsys.domain.shop import Shop
@@ -68,12 +68,17 @@ def usual_appetite(desk: Desk, at: int) -> Appetite:
     shop = desk.shop
     everyone = np.arange(shop.num_members, dtype=np.int32)
     some = everyone[uniform(everyone) * shop.num_members < MOST_MEMBERS]
-    asked = Requests.now(some, shop.shelf(at), history_end(shop.history, some, np.array(at)))
-    trail = Trail.of(shop.history, asked, asked.rows(0))
+    trail = pasts(shop, some, at)
     half = float(trail.days.max(initial=0)) / 2
     window = min(appetite.WINDOW_DAYS, half) or appetite.WINDOW_DAYS
     counts = Counts.of(trail, desk.maker, window_days=window)
     return appetite.fit(counts, window_days=window)
+
+
+def pasts(shop: Shop, members: I32, at: int) -> Trail:
+    """Gather what member rows I32[n] did before an instant, UTC us."""
+    asked = Requests.now(members, shop.shelf(at), history_end(shop.history, members, np.array(at)))
+    return Trail.of(shop.history, asked, asked.rows(0))
 
 
 def rows_of(desk: Desk, requests: Requests, taste: Scorer, *, most: int, label: Label) -> Rows:

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from recsys.domain.errors import UnknownMemberError, UnknownSaleError
+from recsys.domain.errors import SettingError, UnknownMemberError, UnknownSaleError
 from recsys.domain.manifest import Manifest
 from recsys.serve.answers import MAX_PLACES, Answer, Ask, AskMany, AskSimilar
 from recsys.serve.limits import BODY, REQUEST_ID, Front, RefusedError
@@ -51,6 +51,7 @@ def app(live: Live[Recommender], spec: Serve) -> FastAPI:
         made.add_route(path, answer, methods=methods)
     made.add_route("/v1/recommend", service.recommend_by_query, methods=["GET"])
     made.add_exception_handler(RefusedError, service.refused)
+    made.add_exception_handler(SettingError, service.impossible)
     made.add_exception_handler(HTTPException, _no_such_route)
     made.add_middleware(Front, spec=spec, metrics=service.metrics, routes=frozenset(routes))
     return made
@@ -154,6 +155,10 @@ class _Service:
             raise error
         self.metrics.rejected.labels(error.error).inc()
         return error.response(request.scope[REQUEST_ID])
+
+    def impossible(self, request: Request, error: Exception) -> Response:
+        """Turn what the bundle's settings cannot do, as a slate that long, into a refusal."""
+        return self.refused(request, RefusedError(422, "invalid", str(error).splitlines()[0]))
 
     def _one(self, request: Request, member: str, slots: int) -> Response:
         generation = self._live.generation

@@ -102,9 +102,7 @@ def shop(
             schema_overrides={"brand": pl.String, "category": pl.String},
         ),
         events=events(did, members),
-        exposures=pl.DataFrame(
-            schema={"member": pl.Int32, "sale": pl.Int32, "at": pl.Int64, "send": pl.String}
-        ),
+        exposures=pl.DataFrame(),
         curation=pl.DataFrame(
             schema={"sale": pl.Int32, "from_at": pl.Int64, "until_at": pl.Int64},
         ),

@@ -155,7 +155,7 @@ def test_a_doubly_robust_method_takes_the_model_that_the_target_brings(tmp_path:
     ("words", "code", "text"),
     [
         (["data.target=nowhere.parquet"], 2, "data.target=nowhere.parquet: no such file"),
-        (["data.root=elsewhere"], 4, "elsewhere holds no slate log"),
+        (["data.root=elsewhere"], 4, "no slate log in elsewhere"),
         (["data.target=few.parquet"], 3, "has no target_log_prob for"),
         (["data.target=twice.parquet"], 3, "share their key"),
         (["data.target=outcomes.parquet"], 3, "outcomes.parquet lacks target_log_prob"),

@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from recsys.domain.artefact import open_artefact
 from recsys.domain.dataset import Dataset
+from recsys.rerank.dpp import Dpp
+from recsys.rerank.spec import Blend
 from recsys.serve.bundle import Bundle, publish_bundle
 from recsys.serve.openapi import document
 from recsys.serve.parts import BundleParts
@@ -49,6 +51,23 @@ def test_a_slate_says_who_answered_and_why(service: Service, bundle: Bundle) -> 
     by_address = service.client.get("/v1/recommend", params={"member": KNOWN, "slots": 3}).json()
     assert by_address["sales"] == said["sales"]
     assert len(service.post("/v1/recommend", member=KNOWN).json()["sales"]) == 6
+
+
+def test_a_slate_longer_than_its_re_ranker_can_fill_is_refused_not_broken(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """dpp fills as many slots as the vectors have dimensions, here 8."""
+    parts = parts_of(dataset)
+    spread = replace(parts, ranker=replace(parts.ranker, spec=Blend(diversity=Dpp())))
+    publish_bundle(spread, tmp_path)
+    service = Service(tmp_path)
+    assert service.post("/v1/recommend", member=KNOWN, slots=6).status_code == 200
+    for answer in (
+        service.post("/v1/recommend", member=KNOWN, slots=20),
+        service.post("/v1/recommend/batch", members=[KNOWN], slots=20),
+    ):
+        assert answer.status_code == 422
+        assert "dpp fills at most 8 slots" in answer.json()["message"]
 
 
 def test_a_batch_answers_in_order_from_one_generation(service: Service, bundle: Bundle) -> None:
