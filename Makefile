@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := recsys tests benchmarks docs train.py serve_index.py
 
-.PHONY: demo quick test check format serve bench trackers clean
+.PHONY: demo quick test check format serve bench reliability trackers clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recsys needs Python 3.11 or newer: make PYTHON=python3.12 demo")'
@@ -21,10 +21,13 @@ serve: $(READY)  ## serve the newest bundle
 	@$(BIN)/python serve_index.py
 
 quick: $(READY)  ## the loop of every day
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not data"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not data and not reliability"
 
-test: $(READY)  ## everything CI runs
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+test: $(READY)  ## every test but those of make reliability
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not reliability"
+
+reliability: $(READY)  ## the table of promises; RELEASE=1 tries as often as a release asks, SEED=N draws anew
+	@$(BIN)/python -m benchmarks.promises --seed $(or $(SEED),1) $(if $(RELEASE),--release --all)
 
 check: $(READY)  ## style, types, floors, dependencies, spelling
 	@$(BIN)/ruff format --check $(CODE)

@@ -29,7 +29,7 @@ from recsys.domain.arrays import F64
 from recsys.domain.events import Kind
 from recsys.evaluate.intervals import Draws, means
 from recsys.rerank.diversity import TopK
-from recsys.rerank.spec import Blend
+from recsys.rerank.spec import Blend, Pure
 from recsys.runs.forward import PLANS, Plan, Start, forward, start
 from recsys.runs.spec import Train
 from recsys.towers.spec import Cpu, TwoTower
@@ -58,6 +58,11 @@ WITHOUT: Mapping[str, Plan] = {
     "no cap": Plan(Blend(most_new=0)),
 }
 """The full stack with one part removed."""
+BY_PRICE: Mapping[str, Plan] = {
+    "top-N by price": Plan(Pure(worth="price")),
+    "stack by price": Plan(Blend(worth="price")),
+}
+"""The same two where a purchase counts by the price of its sale: no bar is held to these."""
 SEEDS = (1, 2, 3)
 DAYS = 60
 _DRAWS, _SEED = 2_000, 1
@@ -114,7 +119,8 @@ def plans_of(cell: str) -> dict[str, Plan]:
     The dial is also where novelty has no value.
     """
     removed = {"defaults": tuple(WITHOUT), WORTHLESS: ("dial at 0",)}.get(cell, ())
-    return {**PLANS, **{name: WITHOUT[name] for name in removed}}
+    priced = BY_PRICE if cell == "defaults" else {}
+    return {**PLANS, **priced, **{name: WITHOUT[name] for name in removed}}
 
 
 def started(seeds: Sequence[int], *, days: int, quick: bool) -> list[Start]:
@@ -164,7 +170,7 @@ def told(cell: str, worlds: Worlds) -> list[Row]:
     print(f"  {cell + ', beside top-N':30}" + "".join(f"{name:>25}" for name in MEASURES))
     print(_line("top-N, in all", [f"{one:,.0f}" for one in _sums(worlds, "value")]))
     rows = []
-    for name in ("slots", "stack"):
+    for name in ("slots", "stack", *(one for one in BY_PRICE if one in worlds[0])):
         found = compared(worlds, name, beside="value")
         print(_line(name, [_shown(row) for row in found]))
         for measure in BARS:

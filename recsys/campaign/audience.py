@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.campaign.keys import Ids, keys_of
 from recsys.data.asof import history_end
 from recsys.domain.arrays import F32, I32, I64, NONE
 from recsys.domain.requests import Requests
@@ -52,6 +53,12 @@ def asked(audience: Audience, *, chunk: int) -> Iterator[Requests]:
         members = audience.members[first : first + chunk]
         end = history_end(audience.shop.history, members, np.array(audience.at))
         yield Requests.now(members, shelf, end)
+
+
+def shard_of(ids: Ids, shards: int) -> I64:
+    """Return the shard of each member, I64[n], by the id alone: whoever else is asked about."""
+    found: I64 = (keys_of(ids) % np.uint64(shards)).astype(np.int64)
+    return found
 
 
 def reach(slates: Slates, num_sales: int) -> I64:

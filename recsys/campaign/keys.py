@@ -1,56 +1,23 @@
-"""Ids of the outside world in, 64-bit keys out: the same on every machine, in any order, for good.
+"""Keys of ids, salted so that draws are independent, and what could have been shown as one number.
 
-A whole number, be it a number or its text, gets splitmix64 of it; any other text gets the first
-half of its MurmurHash3 (what `mmh3.hash64(text, signed=False)[0]` gives in other programs).
+How an id becomes a key: `recsys.domain.keys`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
-
 import numpy as np
 import polars as pl
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from recsys.domain.arrays import Bool
+from recsys.domain.keys import BLOCK, U64, Ids, keys_of, murmur
 from recsys.domain.ties import splitmix64
 
-U64: TypeAlias = NDArray[np.uint64]
-Ids: TypeAlias = pl.Series | NDArray[Any] | Sequence[str] | Sequence[int]
-
-BLOCK = 16_384
-"""Ids hashed at a time: so many words fit into a core's own cache."""
-_BYTES = 16
-"""Of a block of MurmurHash3."""
-_C1, _C2 = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
-
-
-def keys_of(ids: Ids) -> U64:
-    """Hash ids to keys U64[n]; a number and the text of it (42, "42") have one key.
-
-    Raises:
-        TypeError: they are neither text nor whole numbers.
-        ValueError: an id is missing, or is a number above 2^63 - 1.
-    """
-    column = ids if isinstance(ids, pl.Series) else pl.Series(ids)
-    if not len(column):
-        return np.zeros(0, dtype=np.uint64)
-    if column.null_count():
-        raise ValueError(f"{column.null_count()} of {len(column)} ids are missing")
-    if column.dtype.is_integer():
-        numbers = _signed(column)
-        return _in_blocks([splitmix64(numbers[rows].view(np.uint64)) for rows in _rows(numbers)])
-    if column.dtype not in {pl.String, pl.Categorical, pl.Enum}:
-        raise TypeError(f"ids of type {column.dtype}: wanted text or whole numbers")
-    texts = column.cast(pl.String)
-    return _in_blocks([_of_texts(texts[rows]) for rows in _rows(texts)])
+__all__ = ["BLOCK", "U64", "Ids", "eligible_hash", "key_of", "keys_of", "salted"]
 
 
 def key_of(*words: str) -> np.uint64:
     """Return the key of some words of ours, in their order: a salt."""
-    return np.uint64(_murmur(pl.Series(["\x1f".join(words)]))[0])
+    return np.uint64(murmur(pl.Series(["\x1f".join(words)]))[0])
 
 
 def salted(keys: U64, salt: np.uint64) -> U64:
@@ -67,64 +34,3 @@ def eligible_hash(keys: U64, eligible: Bool) -> U64:
     mixed = np.broadcast_to(splitmix64(keys), eligible.shape)
     total: U64 = np.where(eligible, mixed, np.uint64(0)).sum(axis=1, dtype=np.uint64)
     return total
-
-
-def _rows(column: pl.Series | np.ndarray) -> list[slice]:
-    return [slice(first, first + BLOCK) for first in range(0, len(column), BLOCK)]
-
-
-def _in_blocks(blocks: list[U64]) -> U64:
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _signed(numbers: pl.Series) -> NDArray[np.int64]:
-    signed = numbers.cast(pl.Int64, strict=False)
-    if signed.null_count():
-        raise ValueError(f"{signed.null_count()} ids are above 2^63 - 1: give such ids as text")
-    return signed.to_numpy()
-
-
-def _of_texts(texts: pl.Series) -> U64:
-    numbers = texts.cast(pl.Int64, strict=False)
-    # "042" and "+42" are no numbers: they are other ids than "42"
-    plain = (numbers.cast(pl.String) == texts).fill_null(False).to_numpy()
-    keys = np.empty(len(texts), dtype=np.uint64)
-    keys[plain] = splitmix64(numbers.to_numpy()[plain].astype(np.int64).view(np.uint64))
-    keys[~plain] = _murmur(texts.filter(~pl.Series(plain)))
-    return keys
-
-
-def _murmur(texts: pl.Series) -> U64:
-    """Return the first half of MurmurHash3 x64 128 with seed 0 of UTF-8 (Appleby 2011), U64[n]."""
-    length = texts.str.len_bytes().cast(pl.Int64).to_numpy()
-    start = np.cumsum(length) - length
-    joined = texts.str.join("")[0].encode() + bytes(_BYTES)
-    windows = sliding_window_view(np.frombuffer(joined, dtype=np.uint8), _BYTES)
-    low, high = np.zeros((2, len(texts)), dtype=np.uint64)
-    for first in range(0, int(length.max(initial=0)), _BYTES):
-        row = np.flatnonzero(length > first)
-        rest = length[row] - first
-        block = windows[start[row] + first]
-        block[np.arange(_BYTES) >= rest[:, None]] = 0
-        words = block.view("<u8")
-        before = high[row]
-        one = low[row] ^ (_turned(words[:, 0] * _C1, 31) * _C2)
-        two = before ^ (_turned(words[:, 1] * _C2, 33) * _C1)
-        next_one = (_turned(one, 27) + before) * np.uint64(5) + np.uint64(0x52DCE729)
-        next_two = (_turned(two, 31) + next_one) * np.uint64(5) + np.uint64(0x38495AB5)
-        whole = rest >= _BYTES
-        low[row], high[row] = np.where(whole, next_one, one), np.where(whole, next_two, two)
-    low ^= length.astype(np.uint64)
-    high ^= length.astype(np.uint64)
-    low += high
-    return _finished(low) + _finished(high + low)
-
-
-def _turned(words: U64, bits: int) -> U64:
-    return (words << np.uint64(bits)) | (words >> np.uint64(64 - bits))
-
-
-def _finished(words: U64) -> U64:
-    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-        words = (words ^ (words >> np.uint64(33))) * np.uint64(factor)
-    return words ^ (words >> np.uint64(33))

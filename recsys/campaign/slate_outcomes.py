@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from recsys.campaign.slate_columns import KEY, OUTCOMES, check_rows, refuse_repeats
+from recsys.campaign.slate_columns import KEY, OUTCOMES, check_rows, kinds_of, refuse_repeats
 from recsys.domain.errors import DataRefusedError
 
 RENAMED = {"margin": "earned", "at": "responded_at"}
@@ -25,6 +25,21 @@ class Joined:
     """Outcomes of slots that are not in the log, left out."""
     too_early: int
     """Outcomes from before the send was delivered, left out: they cannot be responses to it."""
+
+
+def added_up(told: pl.DataFrame) -> pl.DataFrame:
+    """Make one outcome a slot of what was told of it bit by bit, and maybe twice.
+
+    What was true once is true, what was earned is the most that was told, the first instant counts.
+    """
+    kinds = kinds_of(OUTCOMES)
+    did = [name for name, kind in kinds.items() if kind == pl.Boolean()]
+    return (
+        told
+        .group_by(KEY, maintain_order=True)
+        .agg(pl.col(did).any(), pl.col("margin").max(), pl.col("at").min())
+        .select(*kinds)
+    )
 
 
 def join_outcomes(log: pl.LazyFrame, outcomes: pl.DataFrame) -> Joined:

@@ -138,6 +138,8 @@ def is_epoch(values: pl.Series) -> bool:
         known = known.cast(pl.Int64, strict=False)
     if not known.dtype.is_integer() or not known.len() or known.null_count():
         return False
+    # narrow columns do not hold the bounds below
+    known = known.cast(pl.Int64, strict=False)
     if fit(values.name, INSTANTS):
         return bool((known > 900_000_000).all())
     is_id = any(fit(values.name, COLUMN_WORDS[our]) for our in ("member", "sale"))

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import secrets
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from importlib import metadata
+import stat
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypeVar, Unpack
 
 from recsys.domain.disk import Disk, digest, locked, naming, take_lock
-from recsys.domain.errors import ArtefactError, MissingArtefactError, NoRoomError
-from recsys.domain.manifest import JSON, MANIFEST, FileFact, Manifest
-from recsys.domain.verify import NAME, check_path, open_artefact, read_manifest, walk
+from recsys.domain.errors import (
+    ArtefactError,
+    BrokenArtefactError,
+    MissingArtefactError,
+    NoRoomError,
+    OldLayoutError,
+)
+from recsys.domain.manifest import MANIFEST, Facts, FileFact, Manifest, made_by
+from recsys.domain.retention import kept
+from recsys.domain.verify import NAME, check_file, open_artefact, read_manifest, walk
 
 __all__ = [
     "Facts",
     "Manifest",
     "current",
     "open_artefact",
+    "open_current",
     "point",
     "publish",
     "read_manifest",
@@ -31,38 +37,15 @@ __all__ = [
     "sweep",
 ]
 
+T = TypeVar("T")
+
 CURRENT = "CURRENT"
 """Name of the file whose one line names the folder to use."""
-FORMATS = frozenset({
-    ".json",
-    ".npy",
-    ".npz",
-    ".parquet",
-    ".safetensors",
-    ".faiss",
-    ".yaml",
-    ".csv",
-    ".html",
-    ".txt",
-})
-"""Endings of the files an artefact may hold: nothing that runs code when it is read."""
 DISK = Disk()
 """The one way to the disk; tests put another in its place."""
 
-_YOUNG = timedelta(hours=1)
-_LIBRARIES = ("numpy", "polars", "torch", "faiss")
-
-
-class Facts(TypedDict, total=False):
-    """What a maker may say of its artefact; see the fields of `Manifest`."""
-
-    parents: Mapping[str, str]
-    counts: Mapping[str, int]
-    spec: JSON
-    watermark: int | None
-    decided_at: int | None
-    self_test: JSON
-    extra: JSON
+_UNUSABLE = (MissingArtefactError, BrokenArtefactError, OldLayoutError)
+"""What is wrong with the folder itself; a disk that cannot be read says nothing of it."""
 
 
 def publish(
@@ -81,43 +64,53 @@ def publish(
 
     Raises:
         NoRoomError: the disk does not hold 1.1 x `bytes_needed`, or filled up on the way.
-        ArtefactError: the system refused a write; what was published before stands.
+        DeviceError: the system refused a write; what was published before stands.
+        SettingError: so many files were written that no reader would take their list.
     """
     root = Path(root)
     if name is not None:
-        check_path(name)
+        _check_name(name)
     _make_room(root, kind, bytes_needed)
-    draft = root / f".draft-{os.getpid()}-{secrets.token_hex(4)}"
-    lock = draft.with_name(f"{draft.name}.lock")
-    with naming(draft):
-        handle = take_lock(lock)
+    with _draft(root) as draft:
+        with naming(draft):
+            write(draft)
+        manifest = Manifest(
+            kind=kind,
+            files=_settle(draft),
+            made_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            made_by=made_by(),
+            **facts,
+        )
+        _seal(draft, manifest)
+        return _give_name(draft, root / (name or manifest.fingerprint), kind)
+
+
+@contextmanager
+def _draft(root: Path) -> Generator[Path]:
+    """Make a draft folder and hold its lock; leave neither behind."""
+    handle = None
+    while handle is None:  # a sweeper may take a lock the instant it is made: then another
+        draft = root / f".draft-{os.getpid()}-{secrets.token_hex(4)}"
+        lock = draft.with_name(f"{draft.name}.lock")
+        with naming(lock):
+            handle = take_lock(lock)
     try:
         with naming(draft):
             DISK.mkdir(draft)
-            write(draft)
-            manifest = Manifest(
-                kind=kind,
-                files=_settle(draft),
-                made_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                made_by=_versions(),
-                **facts,
-            )
-            _seal(draft, manifest)
-            return _give_name(draft, root / (name or manifest.fingerprint), kind)
+        yield draft
     finally:
         DISK.remove(draft)
         with suppress(OSError):
             lock.unlink()
-        if handle is not None:
-            os.close(handle)
+        os.close(handle)
 
 
 def _make_room(root: Path, kind: str, bytes_needed: int) -> None:
     """Make the root, sweep drafts of dead makers, and check that the disk holds what comes."""
     with naming(root):
-        root.mkdir(parents=True, exist_ok=True)
+        DISK.make_root(root)
         sweep(root)
-    free = DISK.free_bytes(root)
+        free = DISK.free_bytes(root)
     if free < 1.1 * bytes_needed:
         raise NoRoomError(
             f"{root} has {free:,} bytes free, {kind} needs {int(1.1 * bytes_needed):,}",
@@ -130,12 +123,16 @@ def point(root: Path, name: str) -> None:
 
     Raises:
         MissingArtefactError: nothing of that name is published.
-        ArtefactError: the system refused; the pointer stands as it was.
+        NoRoomError, DeviceError: the system refused; the pointer names what it named, or, where
+            nothing but the last sync failed, the new folder.
     """
-    check_path(name)
+    _check_name(name)
     read_manifest(root / name)
-    draft = root / f".{CURRENT}.{os.getpid()}-{secrets.token_hex(4)}"
     with naming(root / CURRENT), locked(root / ".publish.lock"):
+        read_manifest(root / name)  # nobody retires it from here on
+        for dead in root.glob(f".{CURRENT}.*"):
+            dead.unlink(missing_ok=True)
+        draft = root / f".{CURRENT}.{os.getpid()}"
         try:
             DISK.create(draft, f"{name}\n".encode())
             DISK.rename(draft, root / CURRENT)
@@ -162,10 +159,29 @@ def current(root: Path) -> Path:
             ) from error
         if NAME.fullmatch(name) and (root / name / MANIFEST).is_file():
             return root / name
+    is_there = NAME.fullmatch(name) and (root / name).is_dir()
+    lacks = f"has no {MANIFEST}" if is_there else "is not there"
     raise MissingArtefactError(
-        f"{root / CURRENT} names {name[:80]!r}, which is not there",
+        f"{root / CURRENT} names {name[:80]!r}, which {lacks}",
         "make one: python train.py        or name one: bundle=NAME",
     )
+
+
+def open_current(root: Path, opens: Callable[[Path], T]) -> T:
+    """Open the folder that `CURRENT` names; if it is retired meanwhile, the one named then.
+
+    Raises:
+        MissingArtefactError: there is no pointer, or it names nothing that is there.
+        ArtefactError: what it names cannot be used.
+    """
+    for _ in range(2):
+        folder = current(root)
+        try:
+            return opens(folder)
+        except (ArtefactError, OSError):
+            if folder.is_dir():
+                raise
+    return opens(current(root))
 
 
 def sweep(root: Path) -> int:
@@ -195,25 +211,17 @@ def retain(root: Path, keep: int = 3, *, now: datetime | None = None) -> list[st
     """
     if not root.is_dir():
         return []
-    now = now or datetime.now(UTC)
     with naming(root), locked(root / ".publish.lock"):
         known = {path.name: manifest for path, manifest in _published(root)}
-        newest = sorted(known, key=lambda name: known[name].made_at, reverse=True)
-        kept = set(newest[:keep])
+        in_use = None
         with suppress(MissingArtefactError):
-            kept.add(current(root).name)
-        kept |= {n for n, m in known.items() if now - datetime.fromisoformat(m.made_at) < _YOUNG}
-        while parents := {
-            name
-            for name, manifest in known.items()
-            if name not in kept
-            and any(manifest.fingerprint in known[k].parents.values() for k in kept & known.keys())
-        }:
-            kept |= parents
-        gone = sorted(known.keys() - kept)
+            in_use = current(root).name
+        stay = kept(known, keep, in_use=in_use, now=now or datetime.now(UTC))
+        gone = sorted(known.keys() - stay)
         for name in gone:
             DISK.rename(root / name, root / f".gone-{name}-{secrets.token_hex(4)}")
-    sweep(root)
+    with naming(root):
+        sweep(root)
     return gone
 
 
@@ -224,60 +232,64 @@ def _published(root: Path) -> Iterator[tuple[Path, Manifest]]:
                 yield path, read_manifest(path)
 
 
+def _check_name(name: str) -> None:
+    """Refuse what would leave the root, or stand in the way of its pointer."""
+    if not NAME.fullmatch(name) or name == CURRENT:
+        raise ValueError(f"{name!r} is no name for a published folder")
+
+
 def _settle(draft: Path) -> dict[str, FileFact]:
-    """Sync and hash all files of a draft and set their modes."""
+    """Set the modes of all files of a draft, sync and hash them."""
     files = {}
     for path, status in walk(draft):
-        check_path(path)
-        if Path(path).suffix not in FORMATS:
-            raise ValueError(f"{path}: an artefact holds {', '.join(sorted(FORMATS))} alone")
-        DISK.sync(draft / path)
-        DISK.chmod(draft / path, 0o444)
-        files[path] = FileFact(bytes=status.st_size, sha256=digest(draft / path))
+        check_file(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is no plain file: an artefact holds no links")
+        with naming(draft / path):
+            DISK.chmod(draft / path, 0o444)
+            DISK.sync(draft / path)
+            files[path] = FileFact(bytes=status.st_size, sha256=digest(draft / path))
     return files
 
 
 def _seal(draft: Path, manifest: Manifest) -> None:
     """Write the manifest after everything else is on the disk."""
-    leaves = {(draft / path).parent for path in manifest.files}
-    folders = {f for leaf in leaves for f in (leaf, *leaf.parents) if draft in f.parents}
-    for folder in sorted(folders):
-        DISK.chmod(folder, 0o755)
-        DISK.sync(folder)
-    DISK.sync(draft)
-    DISK.create(draft / MANIFEST, manifest.to_bytes())
-    DISK.chmod(draft / MANIFEST, 0o444)
-    DISK.chmod(draft, 0o755)
-    DISK.sync(draft)
+    data = manifest.to_bytes()
+    # the innermost first, the draft itself last
+    for folder in reversed([Path(folder) for folder, _, _ in os.walk(draft)]):
+        with naming(folder):
+            if folder != draft:
+                DISK.chmod(folder, 0o755)
+            DISK.sync(folder)
+    with naming(draft / MANIFEST):
+        DISK.create(draft / MANIFEST, data)
+        DISK.chmod(draft, 0o755)
+        DISK.sync(draft)
 
 
 def _give_name(draft: Path, target: Path, kind: str) -> Path:
     while True:
-        try:
-            # a folder is never renamed over one that holds files: the system refuses
-            DISK.rename(draft, target)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
-                raise
-        else:
-            DISK.sync(target.parent)
-            return target
+        with naming(target):
+            if _renamed(draft, target):
+                DISK.sync(target.parent)
+                return target
         try:
             open_artefact(target, kind)
-        except ArtefactError:
+        except _UNUSABLE:
             beside = f".broken-{target.name}-{secrets.token_hex(4)}"
-            with suppress(FileNotFoundError):
+            with naming(target), suppress(FileNotFoundError):
                 DISK.rename(target, target.with_name(beside))
         else:
             return target
 
 
-def _versions() -> dict[str, str]:
-    loaded = {name: sys.modules[name] for name in _LIBRARIES if name in sys.modules}
-    made_by = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
-    made_by["python"] = platform.python_version()
+def _renamed(draft: Path, target: Path) -> bool:
+    """Give a draft its name; False where something of that name is there."""
     try:
-        made_by["recsys"] = metadata.version("noon-recsys")
-    except metadata.PackageNotFoundError:
-        made_by["recsys"] = "not installed"
-    return made_by
+        # a folder is never renamed over one that holds files: the system refuses
+        DISK.rename(draft, target)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            return False
+        raise
+    return True

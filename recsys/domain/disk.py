@@ -7,14 +7,18 @@ import fcntl
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from recsys.domain.errors import ArtefactError, NoRoomError
+from recsys.domain.errors import ArtefactError, DeviceError, NoRoomError, RecsysError
 
 _BLOCK = 4 << 20
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_HASHED = 256 << 10
+"""Bytes hashed at a time: they fit into a core's own cache."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (*_NO_ROOM, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
+"""What a system may say to a write; libraries written in other languages pass its words on."""
 
 
 class Disk:
@@ -24,13 +28,26 @@ class Disk:
         """Return the bytes this user may still write there."""
         return shutil.disk_usage(folder).free
 
+    def make_root(self, folder: Path) -> None:
+        """Make a folder that all may read, and those above it, where they are not there."""
+        if folder.is_dir():
+            return
+        self.make_root(folder.parent)
+        with suppress(FileExistsError):  # another process was quicker
+            folder.mkdir()
+            folder.chmod(0o755)
+            # without it the name is gone after a power cut, and all in it
+            self.sync(folder.parent)
+
     def mkdir(self, folder: Path) -> None:
-        """Make a folder only its owner can read."""
+        """Make a folder only its owner can read, whatever the umask says."""
         folder.mkdir(mode=0o700)
+        folder.chmod(0o700)
 
     def create(self, path: Path, data: bytes) -> None:
-        """Write a new file and sync it; an existing one is an error."""
+        """Write a new file that all may read, and sync it; an existing one is an error."""
         with path.open("xb") as file:
+            os.fchmod(file.fileno(), 0o444)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -57,38 +74,73 @@ class Disk:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hex digits, read in 4 MiB blocks."""
-    sha = sha256()
+    """Return the SHA-256 of a file as 64 hex digits, read in blocks into one buffer."""
+    sha, block = sha256(), memoryview(bytearray(_HASHED))
     with path.open("rb", buffering=0) as file:
-        while block := file.read(_BLOCK):
-            sha.update(block)
+        while size := file.readinto(block):
+            sha.update(block[:size])
     return sha.hexdigest()
 
 
 @contextmanager
 def naming(path: Path) -> Generator[None]:
-    """Turn a failing system call into an error that names the file and has an exit code.
+    """Turn a write that failed into an error that names the file and has an exit code.
 
     Raises:
         NoRoomError: the disk or the quota is full.
-        ArtefactError: anything else the system refused.
+        DeviceError: anything else the system refused.
+    """
+    try:
+        yield
+    except RecsysError:
+        raise
+    except Exception as error:
+        code = _code_of(error, path)
+        if code is None:
+            raise
+        where = getattr(error, "filename", None) or _newest(path)
+        kind = NoRoomError if code in _NO_ROOM else DeviceError
+        raise kind(
+            f"cannot write {where}: {os.strerror(code)}",
+            "all that was published before stands as it was",
+        ) from error
+
+
+@contextmanager
+def reading(path: Path) -> Generator[None]:
+    """Turn a read that failed into an error that names the file.
+
+    Raises:
+        ArtefactError: the system refused.
     """
     try:
         yield
     except OSError as error:
-        where = error.filename or path
-        said = error.strerror or str(error)
-        kind = NoRoomError if _is_full(error, path) else ArtefactError
-        raise kind(
-            f"cannot write {where}: {said}", "all that was published before stands as it was"
+        where, said = error.filename or path, error.strerror or str(error)
+        raise ArtefactError(
+            f"cannot read {where}: {said}", "see to its disk and its rights, or name another"
         ) from error
 
 
-def _is_full(error: OSError, path: Path) -> bool:
-    if error.errno is not None:
-        return error.errno in _NO_ROOM
+def _code_of(error: Exception, path: Path) -> int | None:
+    """Return the errno of a write that failed; None where it is another error."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    text = str(error)
+    for code in _REFUSED:
+        if os.strerror(code) in text:
+            return code
+    if not isinstance(error, OSError):
+        return None
     # numpy says only how many bytes were not written
-    return shutil.disk_usage(path.parent).free < _BLOCK
+    free = shutil.disk_usage(path if path.is_dir() else path.parent).free
+    return errno.ENOSPC if free < _BLOCK else errno.EIO
+
+
+def _newest(path: Path) -> Path:
+    """Return the file below a folder that was written last, or the path itself."""
+    files = [found for found in path.rglob("*") if found.is_file()] if path.is_dir() else []
+    return max(files, key=lambda found: found.stat().st_mtime_ns, default=path)
 
 
 @contextmanager

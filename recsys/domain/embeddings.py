@@ -7,13 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys.domain.arrays import F32
+from recsys.domain.idtable import IdTable
+
+BLOCK = 65_536
+"""Vectors looked at together: what is computed of them stays in the cache, never beside them."""
+NEAR = 1e-4
+"""How far from 1 a length may be."""
 
 
 @dataclass(frozen=True)
 class Embeddings:
     """One float32 row a member or sale; inner products rank exactly as the model does."""
 
-    ids: np.ndarray
+    ids: np.ndarray | IdTable
     """Outside ids, str[n]."""
     vectors: F32
     """F32[n, dim]."""
@@ -26,11 +32,19 @@ class Embeddings:
         """Refuse what no index can rank: unequal lengths, non-finite numbers, wrong lengths."""
         if len(self.ids) != len(self.vectors) or self.vectors.dtype != np.float32:
             raise ValueError(f"{len(self.ids)} ids, {self.vectors.shape} {self.vectors.dtype}")
-        if not np.isfinite(self.vectors).all():
-            raise ValueError("vectors hold numbers that are not finite")
-        lengths = np.linalg.norm(self.vectors[:, : self.unit_dims], axis=1)
-        if len(lengths) and np.abs(lengths - 1).max() > 1e-4:
+        for first in range(0, len(self.vectors), BLOCK):
+            self._check(self.vectors[first : first + BLOCK])
+
+    def _check(self, vectors: F32) -> None:
+        unit, rest = vectors[:, : self.unit_dims], vectors[:, self.unit_dims :]
+        squares = np.einsum("nd,nd->n", unit, unit)
+        # a sum of squares that is near 1 has no other numbers in it than finite ones
+        if not (np.abs(np.sqrt(squares) - 1) <= NEAR).all():
+            if not np.isfinite(vectors).all():
+                raise ValueError("vectors hold numbers that are not finite")
             raise ValueError(f"first {self.unit_dims} coordinates have lengths other than 1")
+        if not np.isfinite(rest).all():
+            raise ValueError("vectors hold numbers that are not finite")
 
     @property
     def dim(self) -> int:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from hashlib import sha256
-from typing import Any, TypeAlias
+from importlib import metadata
+from typing import Any, TypeAlias, TypedDict
 
-from recsys.domain.errors import BrokenArtefactError, OldLayoutError
+from recsys.domain.errors import BrokenArtefactError, OldLayoutError, SettingError
 
 JSON: TypeAlias = (
     "Mapping[str, JSON] | list[JSON] | tuple[JSON, ...] | str | int | float | bool | None"
@@ -20,6 +25,8 @@ LAYOUT = 1
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 4 << 20
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LIBRARIES = ("numpy", "polars", "torch", "faiss")
 _NOT_IN_FINGERPRINT = frozenset({"fingerprint", "seal", "made_at", "made_by", "hmac"})
 
 
@@ -29,6 +36,23 @@ class FileFact:
 
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no size or no hash."""
+        if not isinstance(self.bytes, int) or self.bytes < 0 or not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"no size and hash of a file: {self.bytes!r}, {self.sha256!r}")
+
+
+class Facts(TypedDict, total=False):
+    """What a maker may say of its artefact; see the fields of `Manifest`."""
+
+    parents: Mapping[str, str]
+    counts: Mapping[str, int]
+    spec: JSON
+    watermark: int | None
+    decided_at: int | None
+    self_test: JSON
+    extra: JSON
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,13 @@ class Manifest:
     hmac: str = ""
     """Reserved for keyed signatures."""
 
+    def __post_init__(self) -> None:
+        """Refuse what a reader could not use."""
+        if datetime.fromisoformat(self.made_at).tzinfo is None:
+            raise ValueError(f"made_at={self.made_at!r} has no zone")
+        if not all(isinstance(named, Mapping) for named in (self.parents, self.counts)):
+            raise TypeError("parents and counts are names with values")
+
     @property
     def fingerprint(self) -> str:
         """16 hex digits over content, parents, counts and spec: equal bits, equal name."""
@@ -67,9 +98,19 @@ class Manifest:
         return sha256(_canonical(said)).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
-        """Write the one canonical form, sealed."""
+        """Write the one canonical form, sealed.
+
+        Raises:
+            SettingError: so many files that no reader would take their list.
+        """
         said = asdict(self) | {"fingerprint": self.fingerprint}
-        return _canonical(said | {"seal": sha256(_canonical(said)).hexdigest()})
+        data = _canonical(said | {"seal": sha256(_canonical(said)).hexdigest()})
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise SettingError(
+                f"{len(self.files):,} files make a manifest of {len(data):,} bytes",
+                f"readers take {MAX_MANIFEST_BYTES:,}: write fewer and larger files",
+            )
+        return data
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
@@ -92,9 +133,24 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     try:
         known: dict[str, Any] = {f.name: said[f.name] for f in fields(Manifest)}
         known["files"] = {path: FileFact(**fact) for path, fact in said["files"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+        manifest = Manifest(**known)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BrokenArtefactError(f"{where} lacks what every manifest says: {error}") from error
-    return Manifest(**known)
+    if manifest.fingerprint != said.get("fingerprint"):
+        raise BrokenArtefactError(f"{where} says more, or another thing, than its fingerprint")
+    return manifest
+
+
+def made_by() -> dict[str, str]:
+    """Return the versions of recsys, python and the libraries that are loaded."""
+    loaded = {name: sys.modules[name] for name in _LIBRARIES if name in sys.modules}
+    versions = {name: str(getattr(module, "__version__", "?")) for name, module in loaded.items()}
+    versions["python"] = platform.python_version()
+    try:
+        versions["recsys"] = metadata.version("noon-recsys")
+    except metadata.PackageNotFoundError:
+        versions["recsys"] = "not installed"
+    return versions
 
 
 def _sealed(data: bytes) -> dict[str, Any] | None:

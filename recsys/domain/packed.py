@@ -18,6 +18,10 @@ from recsys.domain.errors import BrokenArtefactError, MissingArtefactError
 Dtype: TypeAlias = Literal["fp32", "fp16", "int8"]
 BYTES: Mapping[Dtype, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 """Of a number."""
+SCALES: Mapping[Dtype, int] = {"fp32": 0, "fp16": 0, "int8": 12}
+"""Bytes of the scales of a vector."""
+BLOCK = 4096
+"""Vectors rounded at a time: what is computed on the way stays in the cache."""
 LONGEST = 127
 """The largest number of int8 that has its negative."""
 
@@ -45,10 +49,7 @@ class Packing:
             case "fp16":
                 return {"vector": _listed(vectors.astype(np.float16), pl.Float16)}
             case "int8":
-                parts = [_steps(part) for part in self._parts(vectors)]
-                steps, scales = (
-                    np.concatenate(of_all, axis=1) for of_all in zip(*parts, strict=True)
-                )
+                steps, scales = self._stepped(vectors)
                 return {"vector": _listed(steps, pl.Int8), "scale": _listed(scales, pl.Float32)}
             case _:
                 assert_never(self.dtype)
@@ -60,6 +61,18 @@ class Packing:
             widths = [part.shape[1] for part in self._parts(vectors)]
             vectors *= columns["scale"].to_numpy().repeat(widths, axis=1)
         return vectors
+
+    def _stepped(self, vectors: F32) -> tuple[np.ndarray, F32]:
+        """Return whole steps int8[n, dim] and the scales of each vector, F32[n, parts]."""
+        steps = np.empty(vectors.shape, dtype=np.int8)
+        scales = np.empty((len(vectors), len(self._parts(vectors))), dtype=np.float32)
+        for first in range(0, len(vectors), BLOCK):
+            rows = slice(first, first + BLOCK)
+            parts = [_steps(part) for part in self._parts(vectors[rows])]
+            steps[rows], scales[rows] = (
+                np.concatenate(of_all, axis=1) for of_all in zip(*parts, strict=True)
+            )
+        return steps, scales
 
     def _parts(self, vectors: F32) -> list[F32]:
         """Return views of the unit part, of the bias, and of what follows it, if anything does."""
@@ -76,7 +89,7 @@ class Packing:
 
 
 def read_vectors(folder: Path, what: Literal["members", "sales"]) -> Embeddings:
-    """Verify an export and return its vectors in float32, in the order of the bundle.
+    """Verify an export and return its vectors in float32, in the order of its files.
 
     The unit part of rounded vectors is brought back to length 1.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+
 from recsys.domain.arrays import F32, I64, U8
 
 PARTS = ("appeal", "fatigue", "editor", "novelty", "floor", "cap", "diversity")
@@ -55,3 +57,11 @@ class Slates:
     """Sale row that the reason points at (the one bought, the one alike), or NONE, I64[m, n]."""
     flags: U8
     """FLAG_PINNED | FLAG_EXPLORED | FLAG_REPAIRED, U8[m, n]."""
+
+    @property
+    def gains(self) -> F32:
+        """The gain each slot was won with, F32[m, n]: the float32 sum of its parts in order."""
+        total = np.zeros(self.parts.shape[:2], dtype=np.float32)
+        for part in range(self.parts.shape[2]):
+            total = total + self.parts[:, :, part]
+        return total

@@ -18,11 +18,11 @@ from recsys.rerank.appetite import Appetite, Counts
 from recsys.rerank.asking import ask, asked_of
 from recsys.rerank.calibrate import Rows
 from recsys.rerank.desk import Desk
-from recsys.rerank.ranker import Ranker
+from recsys.rerank.ranker import ByTaste, Ranker
 from recsys.rerank.signals import NAMES
 from recsys.rerank.spec import Rerank, plan_of
 from recsys.rerank.trail import Trail
-from recsys.rerank.value import FittedValue, Label, fit_value
+from recsys.rerank.value import FittedValue, Label, fit_taste, fit_value
 
 Scorer = Callable[[Requests, slice], F32]
 """Rows of requests of one group -> F32[n, s] over that group's shelf."""
@@ -60,7 +60,16 @@ def fit_ranker(
     if label == "engagement":
         note = f"value: {purchases} purchases to learn from, so it foretells engagement"
         model = replace(model, notes=(note, *model.notes))
-    return Ranker(spec, model, median_deviation(model, later), kernel, desk.appetite, _desk=[desk])
+    cheap = fit_taste(fit, later, label=label)
+    return Ranker(
+        spec,
+        model,
+        median_deviation(model, later),
+        kernel,
+        desk.appetite,
+        by_taste=ByTaste(cheap, median_deviation(cheap, later)),
+        _desk=[desk],
+    )
 
 
 def usual_appetite(desk: Desk, at: int) -> Appetite:

@@ -15,6 +15,7 @@ from recsys.rerank.offer import Offer
 from recsys.rerank.signals import NAMES
 from recsys.rerank.spec import Blend, Spaced
 from recsys.rerank.utility import parts, sigma
+from recsys.rerank.worth import by_price
 
 KNOWN = NAMES.index("popularity")
 _ANY = np.iinfo(np.int16).max
@@ -25,11 +26,13 @@ def offer_of(
 ) -> Offer:
     """Put together the parts of utility and all that bounds the choice; bans came before.
 
-    `value` F32[n, c] of the sales in question, `unit` F32[s, U] of the shelf; `median` is that of
-    the deviations of value in the audience.
+    `value` F32[n, c] is the chance of a purchase of the sales in question, `unit` F32[s, U] of the
+    shelf; `median` is that of the deviations of value in the audience.
     """
     question, columns, orders = asked.question, asked.columns, terms.orders
     desk, num = question.desk, len(value)
+    if plan.worth == "price":
+        value = value * by_price(desk, question.sales)
     picked = np.where(question.curated, np.float32(plan.curated_boost), np.float32(1))
     new = newness(
         question.days_known, soft=plan.newness == "soft", half_life_days=plan.half_life_days

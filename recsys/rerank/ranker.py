@@ -31,6 +31,28 @@ from recsys.rerank.reasons import Won, reasons
 from recsys.rerank.spec import Rerank, Spaced, plan_of
 from recsys.rerank.value import FittedValue, Label
 
+TASTE = "taste"
+"""Folder, below a ranker's own, of the value model on taste alone."""
+
+
+@dataclass(frozen=True)
+class ByTaste:
+    """Value by taste alone: cheap enough where there is no time for more."""
+
+    value_model: FittedValue
+    median_deviation: float
+    """Of value over a member's shelf, median of the calibration block."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Slates, and what they were chosen from."""
+
+    slates: Slates
+    asked: Asked
+    offer: Offer
+    picks: Picks
+
 
 @dataclass(frozen=True)
 class Ranker:
@@ -46,6 +68,8 @@ class Ranker:
     """What is usual of members who meet new brands."""
     house: House = field(default_factory=House)
     """Editors' rules and prices of promises."""
+    by_taste: ByTaste | None = None
+    """None = fitted by a version that knew no such thing."""
     _desk: list[Desk] = field(default_factory=list, repr=False)
 
     @property
@@ -70,6 +94,17 @@ class Ranker:
         """Return the same ranker under other rules and prices."""
         return replace(self, house=house)
 
+    def cheaper(self) -> Ranker | None:
+        """Return the same ranker, its values by taste alone; None where these were not fitted."""
+        cheap = self.by_taste
+        if cheap is None:
+            return None
+        return replace(self, value_model=cheap.value_model, median_deviation=cheap.median_deviation)
+
+    def standing_at(self, shop: Shop, at: int) -> Ranker:
+        """Return the same ranker with its desk laid for one instant: small beside a long past."""
+        return replace(self, _desk=[Desk.standing_at(shop, at, self.appetite)])
+
     def desk(self, shop: Shop) -> Desk:
         """Return the shop's indexes, those asked for last."""
         for desk in self._desk:
@@ -88,9 +123,15 @@ class Ranker:
         `taste` F32[n, s] scores the group's shelf, `unit` F32[s, U] are its vectors of length 1.
         A sale whose taste is not finite is never shown.
         """
+        return self.made(shop, requests, rows, taste=taste, unit=unit).slates
+
+    def made(
+        self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
+    ) -> Made:
+        """Make slates as `slates` does, and return what they were chosen from beside them."""
         asked, offer = self.offered(shop, requests, rows, taste=taste, unit=unit)
         picks = self.policy.act(offer, draws_of(requests, rows, self.policy.num_draws))
-        return self._told(asked, offer, picks)
+        return Made(self.told(asked, offer, picks), asked, offer, picks)
 
     def offered(
         self, shop: Shop, requests: Requests, rows: slice, /, *, taste: F32, unit: F32
@@ -146,7 +187,7 @@ class Ranker:
         )
         return asked_of(question, columns, taste)
 
-    def _told(self, asked: Asked, offer: Offer, picks: Picks) -> Slates:
+    def told(self, asked: Asked, offer: Offer, picks: Picks) -> Slates:
         """Put picks into slates: parts, reasons and evidence of each slot."""
         question, shape = asked.question, picks.columns.shape
         row, slot = np.nonzero(picks.columns != NONE)
@@ -204,9 +245,14 @@ class Ranker:
         folder.mkdir()
         self.house.save(folder)
         values.save(self.value_model, folder)
+        cheap = self.by_taste
+        if cheap is not None:
+            (folder / TASTE).mkdir()
+            values.save(cheap.value_model, folder / TASTE)
         plain = {
             "spec": self.spec.model_dump(),
             "median_deviation": self.median_deviation,
+            "median_deviation_by_taste": None if cheap is None else cheap.median_deviation,
             "appetite": asdict(self.appetite),
         }
         (folder / "ranker.json").write_text(json.dumps(plain), encoding="utf-8")
@@ -227,6 +273,7 @@ def load(folder: Path, info: pl.DataFrame) -> Ranker:
             f"the slates of {folder} cannot be made here: {first['msg']}",
             "were they made with a package that is not installed here? recsys doctor lists what is",
         ) from None
+    cheap = plain.get("median_deviation_by_taste")
     usual = Appetite(**plain["appetite"] | {"curve": tuple(plain["appetite"]["curve"])})
     return Ranker(
         spec,
@@ -234,6 +281,7 @@ def load(folder: Path, info: pl.DataFrame) -> Ranker:
         float(plain["median_deviation"]),
         appetite=usual,
         house=house.load(folder, info),
+        by_taste=None if cheap is None else ByTaste(values.load(folder / TASTE), float(cheap)),
     )
 
 

@@ -2,20 +2,24 @@
 
 A part of the gain is decisive where it is larger than the margin: without it another sale would
 have had the slot.
+
+What a signal adds to the chance is told by the model; of trees, whose contributions take
+milliseconds a member, it is what the log-odds lose without the evidence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from recsys.domain.arrays import F32, I64, NONE, U8, Bool
 from recsys.domain.events import Kind
 from recsys.domain.slates import PARTS, Reason
+from recsys.rerank.calibrate import log_odds
 from recsys.rerank.signals import LONG_AGO_DAYS, NAMES, Question
-from recsys.rerank.value import Model
+from recsys.rerank.value import Boosted, Model
 
 LAST_SALES = 20
 """Sales of a member's past that a slot may be likened to."""
@@ -81,20 +85,23 @@ class Won:
     typical: F32
     """Mean signals of the sales the member could have had, F32[k, len(NAMES)]."""
 
+    def take(self, slots: I64) -> Won:
+        """Return some of the slots, I64[j]."""
+        return Won(*(getattr(self, field.name)[slots] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class _Claim:
-    """A reason that may be given for appeal."""
+    """Reasons that may be given for appeal, which the same signals speak for."""
 
-    reason: Reason
     signals: tuple[str, ...]
-    """Whose contributions together speak for it."""
-    holds: Bool
-    """There is evidence, Bool[k]."""
+    """Whose contributions together speak for them."""
+    without: Mapping[str, F32 | float]
+    """Signals as they were if there was no evidence."""
+    reason: U8
+    """The first that has evidence, U8[k], or NOTHING."""
     evidence: I64
     """I64[k]."""
-    without: Mapping[str, F32 | float]
-    """Signals as they were if it did not hold."""
 
 
 def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -> tuple[U8, I64]:
@@ -102,26 +109,31 @@ def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -
 
     `kernel` F32[S, U] are the vectors of all sales, for likeness; None = no likeness is claimed.
     """
-    reason, evidence = _of_appeal(_claims(question, won, kernel), won, model)
+    reason = _special(question, won)
+    evidence = np.full(len(won.row), NONE, dtype=np.int64)
+    rest = np.flatnonzero(reason == Reason.NOTHING)
+    left = won.take(rest)
+    reason[rest], evidence[rest] = _of_appeal(_claims(question, left, kernel), left, model)
+    picked = won.curated & (won.parts[:, PARTS.index("editor")] > 0)
+    reason[picked & (reason == Reason.NOTHING)] = Reason.CURATOR_PICK
+    return reason, evidence
+
+
+def _special(question: Question, won: Won) -> U8:
+    """Return the reasons that come before appeal, U8[k], or NOTHING."""
     editor, novelty, floor = (_decisive(won, part) for part in ("editor", "novelty", "floor"))
     # to a member without a past every brand is new, which is no reason for one of them
     never = question.last_engaged[won.row, won.column] == NONE
     never &= question.trail.counts[won.row] > 0
-    picked = won.curated & (won.parts[:, PARTS.index("editor")] > 0)
-    special = [
-        ((reason == Reason.NOTHING) & picked, Reason.CURATOR_PICK),
-        (novelty & never, Reason.NEW_TO_YOU),
-        (editor, Reason.EDITOR_BOOST),
-        ((editor | floor) & won.curated, Reason.CURATOR_PICK),
-        ((editor | floor) & won.curated & never, Reason.CURATOR_PICK_NEW_TO_YOU),
-        (won.drawn & (won.margin < 0), Reason.TRYING_SOMETHING_NEW),
-        (won.pinned, Reason.EDITOR_PIN),
-    ]
+    reason = np.full(len(won.row), Reason.NOTHING, dtype=np.uint8)
     # the last that applies wins: the order is that of DECISION 6, from the end
-    for applies, name in special:
-        reason[applies] = name
-        evidence[applies] = NONE
-    return reason, evidence
+    reason[novelty & never] = Reason.NEW_TO_YOU
+    reason[editor] = Reason.EDITOR_BOOST
+    reason[(editor | floor) & won.curated] = Reason.CURATOR_PICK
+    reason[(editor | floor) & won.curated & never] = Reason.CURATOR_PICK_NEW_TO_YOU
+    reason[won.drawn & (won.margin < 0)] = Reason.TRYING_SOMETHING_NEW
+    reason[won.pinned] = Reason.EDITOR_PIN
+    return reason
 
 
 def _decisive(won: Won, part: str) -> Bool:
@@ -133,19 +145,40 @@ def _decisive(won: Won, part: str) -> Bool:
 
 def _of_appeal(claims: Sequence[_Claim], won: Won, model: Model) -> tuple[U8, I64]:
     """Name the signal that adds most, of those whose evidence raises the chance."""
-    chance, contributions = model.predict(won.x), model.contributions(won.x)
+    chance = model.predict(won.x)
     reason = np.full(len(won.row), Reason.NOTHING, dtype=np.uint8)
     evidence = np.full(len(won.row), NONE, dtype=np.int64)
     best = np.zeros(len(won.row), dtype=np.float32)
     for claim in claims:
-        changed = won.x.copy()
-        for name, amount in claim.without.items():
-            changed[:, NAMES.index(name)] = amount
-        added = contributions[:, [NAMES.index(name) for name in claim.signals]].sum(axis=1)
-        better = claim.holds & (added > best) & (model.predict(changed) < chance)
-        reason[better], evidence[better] = claim.reason, claim.evidence[better]
-        best[better] = added[better]
+        slots = np.flatnonzero(claim.reason != Reason.NOTHING)
+        without = model.predict(_without(claim, won.x, slots))
+        added = _added(model, claim, won.x[slots], lost=(chance[slots], without))
+        better = (added > best[slots]) & (without < chance[slots])
+        slots = slots[better]
+        reason[slots], evidence[slots] = claim.reason[slots], claim.evidence[slots]
+        best[slots] = added[better]
     return reason, evidence
+
+
+def _without(claim: _Claim, x: F32, slots: I64) -> F32:
+    """Return the signals of some slots as they were without a claim's evidence, F32[j, F]."""
+    changed = x[slots]
+    for name, amount in claim.without.items():
+        changed[:, NAMES.index(name)] = amount if isinstance(amount, float) else amount[slots]
+    return changed
+
+
+def _added(model: Model, claim: _Claim, x: F32, *, lost: tuple[F32, F32]) -> F32:
+    """Return what a claim's signals F32[j, F] add to the log-odds, F32[j].
+
+    `lost` are the chances with and without its evidence, F32[j] each.
+    """
+    if isinstance(model, Boosted):
+        before, after = (log_odds(chance) for chance in lost)
+        return (before - after).astype(np.float32)
+    columns = [NAMES.index(name) for name in claim.signals]
+    added: F32 = model.contributions(x)[:, columns].sum(axis=1)
+    return added
 
 
 def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, ...]:
@@ -154,39 +187,49 @@ def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, .
     on_list, again = (
         _own(question, kind)[cell] != NONE for kind in (Kind.WAIT_LIST, Kind.PURCHASE)
     )
-    alike, cosine = _most_alike(question, won, kernel)
     none = np.full(len(won.row), NONE, dtype=np.int64)
     fits = won.x[:, TASTE] > won.typical[:, TASTE]
-    tasteless = {"taste": won.typical[:, TASTE]}
+    fits &= question.trail.counts[won.row] > 0
+    alike = _alike(question, won, kernel, asked=fits)
     usual = won.typical[:, CROWD]
-    crowded = won.x[:, CROWD] > usual
     return (
-        _Claim(Reason.ON_YOUR_WAIT_LIST, tuple(_STRANGE), on_list, none, _STRANGE),
-        _Claim(Reason.BOUGHT_BEFORE, tuple(_STRANGE), again, none, _STRANGE),
         _Claim(
-            Reason.BECAUSE_YOU_BOUGHT,
-            ("brand_bought",),
-            bought != NONE,
-            _sale(sales, bought),
-            {"brand_bought": 0.0, "new": 1.0},
-        ),
-        _Claim(
-            Reason.BECAUSE_YOU_LOOKED,
-            ("brand_engaged",),
-            looked != NONE,
-            _sale(sales, looked),
-            {"brand_engaged": 0.0, "new": 1.0},
-        ),
-        _Claim(Reason.SIMILAR_TO, ("taste",), fits & (cosine >= ALIKE), alike, tasteless),
-        _Claim(
-            Reason.FITS_YOUR_TASTE,
-            ("taste",),
-            fits & (question.trail.counts[won.row] > 0),
+            tuple(_STRANGE),
+            _STRANGE,
+            _first((on_list, Reason.ON_YOUR_WAIT_LIST), (again, Reason.BOUGHT_BEFORE)),
             none,
-            tasteless,
         ),
-        _Claim(Reason.POPULAR_NOW, ("popularity_day",), crowded, none, {"popularity_day": usual}),
+        _Claim(
+            ("brand_bought",),
+            {"brand_bought": 0.0, "new": 1.0},
+            _first((bought != NONE, Reason.BECAUSE_YOU_BOUGHT)),
+            _sale(sales, bought),
+        ),
+        _Claim(
+            ("brand_engaged",),
+            {"brand_engaged": 0.0, "new": 1.0},
+            _first((looked != NONE, Reason.BECAUSE_YOU_LOOKED)),
+            _sale(sales, looked),
+        ),
+        _Claim(
+            ("taste",),
+            {"taste": won.typical[:, TASTE]},
+            _first((alike != NONE, Reason.SIMILAR_TO), (fits, Reason.FITS_YOUR_TASTE)),
+            alike,
+        ),
+        _Claim(
+            ("popularity_day",),
+            {"popularity_day": usual},
+            _first((won.x[:, CROWD] > usual, Reason.POPULAR_NOW)),
+            none,
+        ),
     )
+
+
+def _first(*asked: tuple[Bool, Reason]) -> U8:
+    """Return the first reason that holds, U8[k], or NOTHING."""
+    holds, names = zip(*asked, strict=True)
+    return np.select(holds, [np.uint8(name) for name in names], np.uint8(Reason.NOTHING))
 
 
 def _own(question: Question, kind: Kind) -> I64:
@@ -202,14 +245,19 @@ def _sale(sales: np.ndarray, event: I64) -> I64:
     return found
 
 
-def _most_alike(question: Question, won: Won, kernel: F32 | None) -> tuple[I64, F32]:
-    """Return the sale of the member's late past most like each slot's, and the cosine."""
-    if kernel is None:
-        return np.full(len(won.row), NONE), np.full(len(won.row), -1, dtype=np.float32)
-    past = question.trail.latest_sales(LAST_SALES)[won.row]
-    cosines = np.einsum("klu,ku->kl", kernel[np.maximum(past, 0)], kernel[won.sale])
-    cosines[(past == NONE) | (past == won.sale[:, None])] = -1
+def _alike(question: Question, won: Won, kernel: F32 | None, *, asked: Bool) -> I64:
+    """Return the sale of the member's late past most like each slot's, I64[k].
+
+    NONE where not `asked` Bool[k], or where none is alike.
+    """
+    found = np.full(len(won.row), NONE, dtype=np.int64)
+    slots = np.flatnonzero(asked)
+    if kernel is None or not len(slots):
+        return found
+    past, sale = question.trail.latest_sales(LAST_SALES)[won.row[slots]], won.sale[slots]
+    cosines = np.einsum("klu,ku->kl", kernel[np.maximum(past, 0)], kernel[sale])
+    cosines[(past == NONE) | (past == sale[:, None])] = -1
     best = cosines.argmax(axis=1)
     each = np.arange(len(best))
-    found = cosines[each, best]
-    return np.where(found > -1, past[each, best], NONE), found
+    found[slots] = np.where(cosines[each, best] >= ALIKE, past[each, best], NONE)
+    return found

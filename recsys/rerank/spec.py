@@ -29,6 +29,9 @@ class Slate(Spec):
     value: Literal["auto", "logistic", "boosted"] = "auto"
     """Model of the chance of a purchase. auto takes boosted trees above 5,000 purchases, and only
     if their calibrated log-loss wins by more than two standard errors."""
+    worth: Literal["purchase", "price"] = "purchase"
+    """What a purchase counts for: each alike, or by the price of its sale, in purchases at the
+    shop's median price. price brings more money and fewer purchases."""
     candidates: Annotated[int, Field(ge=10)] = 200
     """On longer shelves only so many sales are valued for a member: those curated, those the
     member engaged with most often, then the highest taste."""
@@ -97,6 +100,7 @@ def plan_of(spec: Rerank) -> Blend | Spaced:
             return Blend(
                 slots=spec.slots,
                 value=spec.value,
+                worth=spec.worth,
                 candidates=spec.candidates,
                 novelty=0.0,
                 curated_boost=1.0,

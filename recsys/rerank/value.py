@@ -29,7 +29,7 @@ from recsys.rerank.signals import NAMES
 Label = Literal["purchase", "engagement"]
 STRATA = ("known_brand", "new_brand")
 """Calibrated apart: before, chances were up to 1.24 times too high on new brands (DECISION 2)."""
-NEW = NAMES.index("new")
+NEW, TASTE = NAMES.index("new"), NAMES.index("taste")
 LEAST_FOR_TREES = 5_000
 """Positives above which auto tries trees (DECISION 2)."""
 TREES = {
@@ -208,6 +208,16 @@ def fit_value(
     )
     wins = gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
     return boosted if wins else logistic
+
+
+def fit_taste(fit: Rows, calibration: Rows, *, label: Label) -> FittedValue:
+    """Fit the chance on taste alone, calibrated as any other: what is left where time is short.
+
+    The strata are those of `fit_value`, so a new brand has its own calibration here too.
+    """
+    alone = np.zeros_like(fit.x)
+    alone[:, TASTE] = fit.x[:, TASTE]
+    return _calibrated(fit_logistic(alone, fit.y), calibration, label)
 
 
 def _calibrated(model: Model, rows: Rows, label: Label) -> FittedValue:

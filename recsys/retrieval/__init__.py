@@ -1,5 +1,5 @@
 """Vectors in, the best sales out."""
 
-from recsys.retrieval.spec import Exact, Hnsw, Ivf
+from recsys.retrieval.spec import Exact, Hnsw, Ivf, Pq
 
-__all__ = ["Exact", "Hnsw", "Ivf"]
+__all__ = ["Exact", "Hnsw", "Ivf", "Pq"]

@@ -43,16 +43,33 @@ def best(scores: F32, sales: I64, k: int, *, seed: int = 0) -> Candidates:
     `scores` F32[m, c], -inf for what may not be chosen; `sales` I64[m, c]. Rows that end early
     are padded with NONE.
     """
+    if len(scores) == 1 and (plain := _best_of_one(scores[0], sales[0], k)):
+        return plain
     scores, sales = _front(scores, sales, k)
-    rank = np.argsort(np.argsort(keyed(seed, sales), axis=1, kind="stable"), axis=1)
-    order = np.lexsort((rank, -scores), axis=1)[:, :k]
-    top = np.take_along_axis(scores, order, axis=1)
-    rows = np.where(np.isneginf(top), NONE, np.take_along_axis(sales, order, axis=1))
-    fill = ((0, 0), (0, k - rows.shape[1]))
-    return Candidates(
-        sales=np.pad(rows, fill, constant_values=NONE),
-        scores=np.pad(top, fill, constant_values=-np.inf),
-    )
+    each = np.arange(len(scores))[:, None]
+    order = np.argsort(-scores, axis=1, kind="stable")[:, : k + 1]
+    top = scores[each, order]
+    if (top[:, 1:] == top[:, :-1]).any():
+        rank = np.argsort(np.argsort(keyed(seed, sales), axis=1, kind="stable"), axis=1)
+        order = np.lexsort((rank, -scores), axis=1)
+        top = scores[each, order[:, :k]]
+    top = top[:, :k]
+    rows = np.where(np.isneginf(top), NONE, sales[each, order[:, :k]])
+    missing = k - rows.shape[1]
+    if missing:
+        fill = ((0, 0), (0, missing))
+        rows = np.pad(rows, fill, constant_values=NONE)
+        top = np.pad(top, fill, constant_values=-np.inf)
+    return Candidates(sales=rows, scores=top)
+
+
+def _best_of_one(scores: F32, sales: I64, k: int) -> Candidates | None:
+    """Return what `best` would of one row F32[c], quicker; None where k are missing or some tie."""
+    order = scores.argsort()[: -k - 2 : -1]
+    top = scores[order]
+    if len(top) < k or top[k - 1] == -np.inf or (top[1:] == top[:-1]).any():
+        return None
+    return Candidates(sales=sales[order[:k]][None], scores=top[None, :k])
 
 
 def _front(scores: F32, sales: I64, k: int) -> tuple[F32, I64]:

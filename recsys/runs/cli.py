@@ -13,12 +13,19 @@ from recsys.runs import spec as specs
 from recsys.runs.asked import Asked
 from recsys.runs.console import say
 from recsys.runs.guard import guarded
+from recsys.runs.slates_spec import SlatesForAll
 
 VERBS: dict[str, tuple[type[Spec], str, str]] = {
     "train": (specs.Train, "recsys.runs.train:train", "data to judged towers, bundle and report"),
     "serve": (specs.Serving, "recsys.runs.serve:serve", "answer from a bundle over HTTP"),
+    "key": (specs.MakeKey, "recsys.runs.key:key", "let a caller ask the service"),
     "recommend": (specs.Recommend, "recsys.runs.recommend:recommend", "one slate with reasons"),
     "export": (specs.Export, "recsys.runs.export:export", "vectors as parquet"),
+    "slates": (
+        SlatesForAll,
+        "recsys.runs.slates:slates",
+        "one slate for each member",
+    ),
     "refresh": (specs.Refresh, "recsys.runs.refresh:refresh", "today's sales, no training"),
     "check": (specs.Check, "recsys.runs.check:check", "the data contract alone"),
     "init": (specs.Init, "recsys.runs.init:init", "guess how your columns map"),

@@ -4,79 +4,166 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from recsys.domain.artefact import publish
-from recsys.domain.embeddings import Embeddings
-from recsys.domain.errors import GateError
+from recsys.domain.artefact import Facts
+from recsys.domain.errors import GateError, NoRoomError
+from recsys.domain.ledger import Ledger, ShardFact
 from recsys.domain.manifest import JSON
-from recsys.domain.packed import BYTES, Packing
+from recsys.domain.stop import StopFlag
 from recsys.domain.ties import tie_order
 from recsys.retrieval.rounding import Loss, Rounding, loss
 from recsys.runs.console import Console
-from recsys.runs.folder import utc_now
-from recsys.runs.serve import opened
+from recsys.runs.executor import run
+from recsys.runs.export_plan import (
+    Source,
+    asked,
+    bytes_of,
+    deal_missing,
+    files_of,
+    opened,
+    packing,
+    plan_of,
+)
+from recsys.runs.export_shards import Writing
+from recsys.runs.extras import extra
+from recsys.runs.folder import utc_now, version
+from recsys.runs.progress import Progress
 from recsys.runs.spec import Export
-from recsys.serve.parts import BundleParts
 
 SAMPLE = 2000
 """Members over whom the loss of rounded vectors is measured, at most: drawn by a hash."""
 
 
 def export(spec: Export) -> None:
-    """Write the vectors of members and sales, a few files each, as one verified folder.
+    """Write the vectors of members and sales, many files each, as one verified folder.
 
     Columns: id (str), vector (fixed list), and for int8 scale (three float32). The manifest names
     the bundle, the model, how many of the first coordinates have length 1, and what rounded
-    vectors lose.
+    vectors lose. A run that was stopped, however, is gone on with by the same command.
 
     Raises:
-        ArtefactError: the bundle cannot be used.
+        ArtefactError: the bundle cannot be used, or another process makes this export now.
         GateError: rounded vectors would lose more than `max_loss`; nothing is written.
-        NoRoomError: the disk does not hold the vectors.
+        InterruptedRunError: a signal asked to stop; the files made stay.
+        NoRoomError, DeviceError: the disk does not hold the vectors, or refused them.
+        SettingError: the database or the cluster asked for cannot be used.
     """
     console = Console()
-    bundle = opened(spec.bundle, spec.bundles_dir)
-    tables = {"members": bundle.parts.members, "sales": bundle.parts.sales}
-    chosen = {what: tables[what] for what in dict.fromkeys(spec.what)}
-    packing = Packing(spec.dtype, bundle.parts.unit_dims)
-    lost = measured(bundle.parts, spec)
-
-    def write(draft: Path) -> None:
-        for what, vectors in chosen.items():
-            write_vectors(vectors, draft / what, packing=packing, rows_per_file=spec.rows_per_file)
-
-    folder = publish(
-        Path(spec.out),
-        "export",
-        write,
-        name=f"{utc_now():%Y-%m-%d_%H%M%S}_export",
-        bytes_needed=sum(BYTES[spec.dtype] * one.vectors.size for one in chosen.values()),
-        parents={"bundle": bundle.manifest.fingerprint},
-        counts={what: len(vectors.ids) for what, vectors in chosen.items()},
-        watermark=bundle.parts.watermark,
-        decided_at=bundle.parts.decided_at,
-        extra={
-            "unit_dims": bundle.parts.unit_dims,
-            "dim": bundle.parts.sales.dim,
-            "model": bundle.parts.sales.fingerprint,
-            "dtype": spec.dtype,
-            "loss": plain(lost, spec) if lost else None,
-        },
+    source = opened(spec)
+    database = (
+        None if spec.to is None else extra("to_postgres", "adbc_driver_postgresql", "postgres")
     )
-    for what, vectors in chosen.items():
-        console.fact(what, f"{len(vectors.ids):,} vectors of {vectors.dim} numbers, {spec.dtype}")
+    lost = measured(source, spec)
+    if spec.dry_run:
+        dry(console, source, spec)
+        return
+    plan = plan_of(source, spec)
+    with StopFlag().listening() as stop, Ledger.open(Path(spec.out), plan) as ledger:
+        made(console, source, spec, ledger=ledger, stop=stop)
+        folder = ledger.finish(
+            name=f"{utc_now():%Y-%m-%d_%H%M%S}_export", **facts_of(source, spec, lost)
+        )
+    for what in asked(spec):
+        of_each = f"{source.rows(what):,} vectors of {source.dim} numbers, {spec.dtype}"
+        console.fact(what, of_each)
     if lost:
         console.fact("lost", told(lost))
+    if database is not None:
+        console.fact("tables", *database.fill(str(spec.to), spec.tables, folder))
     console.fact("export", f"{os.path.relpath(folder)}")
     console.line("next")
-    console.line(f"  pl.read_parquet('{os.path.relpath(folder)}/{next(iter(chosen))}/*.parquet')")
+    console.line(f"  pl.read_parquet('{os.path.relpath(folder)}/{asked(spec)[0]}/*.parquet')")
 
 
-def measured(parts: BundleParts, spec: Export) -> Loss | None:
+def facts_of(source: Source, spec: Export, lost: Loss | None) -> Facts:
+    """Return what the manifest says of the export."""
+    known = source.manifest
+    return {
+        "parents": {"bundle": known.fingerprint},
+        "counts": {what: source.rows(what) for what in asked(spec)},
+        "watermark": known.watermark,
+        "decided_at": known.decided_at,
+        "extra": {
+            "unit_dims": source.sales.unit_dims,
+            "dim": source.dim,
+            "model": source.sales.model,
+            "dtype": spec.dtype,
+            "files": {what: files_of(source, spec, what) for what in asked(spec)},
+            "loss": plain(lost, spec) if lost else None,
+        },
+    }
+
+
+def made(console: Console, source: Source, spec: Export, *, ledger: Ledger, stop: StopFlag) -> None:
+    """Make the files that are not there whole.
+
+    Raises:
+        NoRoomError: the disk does not hold them.
+        InterruptedRunError: a signal asked to stop; the files made stay.
+    """
+    done, total = rows_in(ledger.facts()), sum(source.rows(what) for what in asked(spec))
+    missing = ledger.missing()
+    has_room(Path(spec.out), bytes_of(source, spec) * (total - done) // max(total, 1))
+    if done:
+        console.fact(
+            "found", f"{len(ledger.plan.shards) - len(missing)} files of an earlier run, whole"
+        )
+    deal_missing(source, spec, ledger.folder, missing=missing)
+    writing = Writing(
+        ledger.folder.resolve(), (source.members, source.sales), packing(source, spec)
+    )
+    progress = Progress(console, total, "vectors", before=done)
+    for _, fact in run(spec.executor, writing, missing, stop=stop):
+        progress(int(fact.said["rows"]))
+    if (found := rows_in(ledger.facts())) != total:
+        raise RuntimeError(f"{found:,} rows in all files, wanted {total:,}")
+
+
+def rows_in(facts: Mapping[str, ShardFact]) -> int:
+    """Return how many vectors some files hold."""
+    return sum(int(fact.said["rows"]) for fact in facts.values())
+
+
+def has_room(out: Path, needed: int) -> None:
+    """Refuse to begin what the disk does not hold.
+
+    Raises:
+        NoRoomError: it has less than 1.1 x what is needed.
+    """
+    there = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < 1.1 * needed:
+        raise NoRoomError(
+            f"{out} has {free:,} bytes free, the export needs {int(1.1 * needed):,}",
+            "free some space, or name another folder: out=FOLDER",
+        )
+
+
+def dry(console: Console, source: Source, spec: Export) -> None:
+    """Say what would be written."""
+    plan = plan_of(source, spec)
+    there = Ledger.peek(Path(spec.out), plan)
+    console.line(f"recsys {version()}   dry run: nothing is written")
+    console.fact("bundle", f"{source.manifest.fingerprint}, made {source.manifest.made_at[:16]}")
+    for what in asked(spec):
+        console.fact(
+            what,
+            f"{source.rows(what):,} vectors of {source.dim} numbers, {spec.dtype}, "
+            f"in {files_of(source, spec, what):,} files",
+        )
+    console.fact("bytes", f"{bytes_of(source, spec) / 1e6:,.1f} MB at most")
+    console.fact("done", f"{len(there):,} of {len(plan.shards):,} files are there already")
+    console.fact("out", f"a new folder below {os.path.relpath(spec.out)}")
+    if spec.to is not None:
+        console.fact("tables", f"{spec.tables}_* of {spec.to}")
+
+
+def measured(source: Source, spec: Export) -> Loss | None:
     """Return what the vectors that are written lose by their rounding; None for float32.
 
     Raises:
@@ -84,12 +171,12 @@ def measured(parts: BundleParts, spec: Export) -> Loss | None:
     """
     if spec.dtype == "fp32":
         return None
-    members = parts.members.vectors
+    members = source.members.mapped()
     some = np.sort(tie_order(np.arange(len(members)), seed=0)[:SAMPLE])
-    rounded: Rounding = Packing(spec.dtype, parts.unit_dims).rounded
+    rounded: Rounding = packing(source, spec).rounded
     lost = loss(
-        members[some],
-        parts.sales.vectors,
+        np.asarray(members[some]),
+        np.asarray(source.sales.mapped()),
         of_members=rounded if "members" in spec.what else _exact,
         of_sales=rounded if "sales" in spec.what else _exact,
     )
@@ -114,16 +201,6 @@ def plain(lost: Loss, spec: Export) -> Mapping[str, JSON]:
     shares = {f"recall_at_{k}": share for k, share in lost.recall.items()}
     error = lost.score_error
     return {**shares, "score_error": error, "members": lost.members, "max_loss": spec.max_loss}
-
-
-def write_vectors(
-    vectors: Embeddings, folder: Path, *, packing: Packing, rows_per_file: int
-) -> None:
-    """Write vectors into files of at most so many rows, in the order of the bundle."""
-    folder.mkdir()
-    for number, first in enumerate(range(0, max(len(vectors.ids), 1), rows_per_file)):
-        rows = slice(first, first + rows_per_file)
-        packing.frame(vectors, rows).write_parquet(folder / f"part-{number:05}.parquet")
 
 
 def _exact(vectors: np.ndarray) -> np.ndarray:

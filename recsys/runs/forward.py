@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 
+from recsys.campaign.plain import for_all
 from recsys.data.asof import history_end
 from recsys.data.contract import check
 from recsys.data.popularity import Popularity
@@ -27,7 +28,6 @@ from recsys.domain.requests import Requests
 from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
 from recsys.domain.stop import StopFlag
-from recsys.domain.ties import keyed
 from recsys.rerank.novelty import is_new
 from recsys.rerank.offer import Offer
 from recsys.rerank.ranker import draws_of
@@ -162,9 +162,8 @@ def unasked(shop: Shop, shelf: Shelf, slots: int) -> I64:
 
     The service answers them in the same order. NONE where the shelf has fewer sales.
     """
-    order = np.lexsort((keyed(0, shelf.sales), -shop.opens_at[shelf.sales], ~shelf.curated))
     slate = np.full(slots, NONE, dtype=np.int64)
-    best = shelf.sales[order[:slots]]
+    best = shelf.sales[for_all(shop, shelf, slots=slots)]
     slate[: len(best)] = best
     return slate
 

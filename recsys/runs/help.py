@@ -20,8 +20,17 @@ EXAMPLES = {
         "python train.py resume=auto                  go on where a run was stopped",
     ),
     "serve": ("python serve_index.py                        serve the newest bundle",),
+    "key": (
+        "recsys key name=mailer scopes=[recommend]    printed once, kept as a hash",
+        "recsys key name=mailer revoke=true           end all keys of that name",
+    ),
     "recommend": ("recsys recommend member=m000042              one slate with reasons",),
     "export": ("recsys export what=[members,sales]           vectors as parquet",),
+    "slates": (
+        "recsys slates                                one for everybody, ready to mail",
+        "recsys slates finish_by=11:58                in time, if need be a cheaper way",
+        "recsys slates members=who.csv slots=8        for those named in a file",
+    ),
     "refresh": ("recsys refresh                               today's sales, no training",),
     "check": ("recsys check data=mydata                     the data contract alone",),
     "init": ("recsys init path=mydata/                     guess the column mapping",),
@@ -32,7 +41,10 @@ EXAMPLES = {
         "recsys offpolicy data=slate_log              your own log (docs/off-policy.md)",
         "recsys offpolicy method=dr_os method.shrink=50",
     ),
-    "simulate": ("recsys simulate policy=popular days=14       play a policy forward",),
+    "simulate": (
+        "recsys simulate policy=popular days=14       play a policy forward",
+        "recsys simulate out=big data.size=large      write its past down",
+    ),
 }
 
 

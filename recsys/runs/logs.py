@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from recsys.campaign.slate_columns import KEY, NO_SLOT, OUTCOMES, Kinds, kinds_of, refuse_repeats
-from recsys.campaign.slate_outcomes import join_outcomes
+from recsys.campaign.slate_outcomes import added_up, join_outcomes
 from recsys.campaign.slate_shards import scan
 from recsys.domain.arrays import F64
 from recsys.domain.errors import DataRefusedError, SettingError
@@ -40,7 +40,8 @@ class SlateLog(Spec):
     root: str = "log"
     """Folder of the log's parquet files."""
     outcomes: str = "outcomes.parquet"
-    """Parquet or CSV file of what members did."""
+    """Parquet or CSV file of what members did; or the folder in which a service keeps what it was
+    told (serve.feedback): its outcomes-*.csv are added up slot by slot."""
     target: str = "target.parquet"
     """Parquet or CSV file of the chances under the settings in question."""
     reward: Literal["bought", "clicked", "visited", "earned"] = "bought"
@@ -93,7 +94,7 @@ def chances(source: LoggedSource, frame: pl.DataFrame) -> tuple[pl.DataFrame, F6
 def _joined(source: SlateLog) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Join log, outcomes and target; rows of members who were sent nothing are left out."""
     log = scan(Path(source.root)).select(*KEY, "delivered_for", LOG)
-    found = join_outcomes(log, _table(source.outcomes, kinds_of(OUTCOMES), key="outcomes"))
+    found = join_outcomes(log, _outcomes(source.outcomes))
     shown = found.rows.filter(pl.col("slot") != NO_SLOT)
     aimed = _target(source.target)
     rows = shown.join(aimed, on=KEY, how="left", maintain_order="left")
@@ -125,8 +126,27 @@ def _joined(source: SlateLog) -> tuple[pl.DataFrame, tuple[str, ...]]:
     return frame, (_origins(source), *map(origin, _files(source)), *said)
 
 
-def _files(source: SlateLog) -> tuple[Path, Path]:
-    return Path(source.outcomes), Path(source.target)
+def _files(source: SlateLog) -> tuple[Path, ...]:
+    return (*_told(source.outcomes), Path(source.target))
+
+
+def _told(path: str) -> list[Path]:
+    """Return the files of outcomes: those that a service kept, if a folder is named."""
+    return sorted(Path(path).glob("outcomes-*.csv")) if Path(path).is_dir() else [Path(path)]
+
+
+def _outcomes(path: str) -> pl.DataFrame:
+    kinds = kinds_of(OUTCOMES)
+    if not Path(path).is_dir():
+        return _table(path, kinds, key="outcomes")
+    files = _told(path)
+    if not files:
+        raise SettingError(
+            f"data.outcomes={path}: no outcomes-*.csv in it", "a service keeps them: serve.feedback"
+        )
+    told = pl.concat([_table(str(file), kinds, key="outcomes") for file in files])
+    with _readable(path):
+        return added_up(told.select(*kinds))
 
 
 def _origins(source: SlateLog) -> str:

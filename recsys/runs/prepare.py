@@ -10,12 +10,16 @@ from recsys.data import sources
 from recsys.data.contract import Checked, check
 from recsys.data.spec import TablesSource
 from recsys.domain.dataset import Dataset
+from recsys.domain.errors import SettingError
 from recsys.domain.source import Source
 from recsys.domain.tables import Tables
 from recsys.runs.spec import Data
 from recsys.world.play import play
 from recsys.world.spec import FlashSales
 from recsys.world.truth import Truth
+
+MOST_PLAYED = 30_000_000
+"""Members x days of the built-in world that are played in memory, some 20 GB of it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ def raw(data: Data) -> tuple[Tables, Truth | None]:
     """Return a source's tables as they are, and the truth of a simulated world."""
     match data:
         case FlashSales():
+            if data.num_members * data.num_days > MOST_PLAYED:
+                raise SettingError(
+                    f"{data.num_members:,} members x {data.num_days} days do not fit into memory",
+                    "write that past down in under 1 GB: recsys simulate data.size=large out=big",
+                )
             played = play(data)
             return played.tables(), played.truth
         case TablesSource():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from recsys.data import encode
 from recsys.domain.artefact import read_manifest, retain
 from recsys.retrieval.index import build
 from recsys.runs.folder import comparable
@@ -14,6 +15,7 @@ from recsys.runs.learn import Model
 from recsys.runs.spec import Train
 from recsys.serve.bundle import publish_bundle
 from recsys.serve.parts import BundleParts, info_of
+from recsys.towers.carried import carried
 
 
 def publish(model: Model, spec: Train, *, dial: pl.DataFrame | None = None) -> Path:
@@ -45,6 +47,7 @@ def publish(model: Model, spec: Train, *, dial: pl.DataFrame | None = None) -> P
         },
         of_the_past=model.prepared.of_the_past,
         dial=dial,
+        towers=carried(embedder, encode.load(model.encoders)),
     )
     root = Path(spec.bundles_dir)
     folder = publish_bundle(parts, root)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.domain.artefact import current
 from recsys.domain.errors import BrokenArtefactError, OldLayoutError
 from recsys.runs.console import Console
 from recsys.runs.spec import Serving
-from recsys.runs.tell import instant
 from recsys.serve.bundle import Bundle, open_bundle
 from recsys.serve.run import Listening
 from recsys.serve.run import serve as listen
@@ -81,5 +81,5 @@ def introduce(console: Console, bundle: Bundle) -> None:
         f"{parts.name}: {parts.shop.num_members:,} members, {parts.shop.num_sales:,} sales",
     )
     if parts.of_the_past:
-        at = f"{instant(parts.decided_at):%d %b %Y %H:%M} UTC"
+        at = f"{datetime.fromtimestamp(parts.decided_at / 1e6, UTC):%d %b %Y %H:%M} UTC"
         console.fact("clock", f"stands at {at}: a shop of the past (serve.at=TIME sets another)")

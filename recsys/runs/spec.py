@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
@@ -10,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
 from recsys.domain.packed import Dtype
-from recsys.domain.spec import Count, Share, Spec
+from recsys.domain.spec import Count, CountOrNone, Share, Spec
 from recsys.evaluate.estimators import Estimator, Snips
 from recsys.evaluate.spec import Evaluate
 from recsys.public.open_bandit import OpenBandit
@@ -23,8 +24,10 @@ from recsys.rerank.dpp import Dpp
 from recsys.rerank.spec import Blend, Rerank, plan_of
 from recsys.rerank.ssd import Ssd
 from recsys.retrieval.spec import Exact, Retrieval
+from recsys.runs.executor import Executor, Local
 from recsys.runs.logs import LoggedSource
 from recsys.runs.promise import fault
+from recsys.serve.keys import Scope
 from recsys.serve.spec import Serve, instant
 from recsys.towers.spec import Auto, Towers, Trainer, TwoTower
 from recsys.world.spec import FlashSales
@@ -155,12 +158,40 @@ class Export(Spec):
     bundles_dir: str = "bundles"
     """Where bundles are."""
     dtype: Dtype = "fp32"
-    """How numbers are written: int8 takes a quarter of the bytes and has scales beside it."""
+    """How numbers are written: int8 takes two fifths of the bytes and has scales beside it."""
     max_loss: Share = 0.02
     """Share of the exact 10 and of the exact 50 best sales that fp16 or int8 may lose, measured
     before anything is written."""
     rows_per_file: Count = 250_000
-    """Vectors per parquet file."""
+    """Vectors per parquet file: of sales at most, of members on average at most."""
+    member_files: CountOrNone = 0
+    """Files that members are dealt into by the hash of their id; 0 = as many as rows_per_file asks
+    for, rounded up to a power of two. A number keeps each member in the same file for good."""
+    to: Annotated[str, Field(pattern=r"^postgres(ql)?://")] | None = None
+    """Also fill tables of this PostgreSQL database (postgresql://user@host/name), all or nothing;
+    the password stands in PGPASSWORD or ~/.pgpass. Needs the extra `postgres`."""
+    tables: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_]{0,40}\.)?[a-z_][a-z0-9_]{0,40}$")] = (
+        "recsys"
+    )
+    """Names the tables: recsys_members, recsys_sales; or SCHEMA.NAME."""
+    executor: Executor = Local()
+    dry_run: bool = False
+    """Print what would be written, how much of it is there already, and write nothing."""
+
+    @field_validator("to")
+    @classmethod
+    def _without_a_password(cls, to: str | None) -> str | None:
+        parts = urlsplit(to or "")
+        if parts.password is not None or "password" in parts.query:
+            # other users see the command line, and it is kept in logs
+            raise ValueError("a password stands in PGPASSWORD or ~/.pgpass, not in the address")
+        return to
+
+    @model_validator(mode="after")
+    def _numbers_that_the_database_has(self) -> Self:
+        if self.to is not None and self.dtype != "fp32":
+            raise ValueError(f"to=... fills columns of real[], which hold fp32, not {self.dtype}")
+        return self
 
 
 class Refresh(Spec):
@@ -210,8 +241,24 @@ class Doctor(Spec):
     """The port the service would listen on."""
 
 
+class MakeKey(Spec):
+    """A key that opens the service to a caller."""
+
+    name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")] = ""
+    """Who holds it: a service, not a person."""
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("recommend",)
+    """What it opens: recommend = slates, likeness, feedback; read = shelf, bundle, metrics and the
+    page; admin = reload."""
+    days: Count | None = None
+    """How long it is valid; null = for good."""
+    file: str = "keys.json"
+    """Where the hashes of keys are kept, readable by its owner alone."""
+    revoke: bool = False
+    """End all keys of the name instead."""
+
+
 class Simulate(Spec):
-    """Play a policy forward in the built-in world, whose truth is known."""
+    """Play a policy forward in the built-in world, whose truth is known, or write its past down."""
 
     data: FlashSales = FlashSales()
     policy: Literal["random", "editors", "popular", "taste", "value", "slots", "stack"] = "editors"
@@ -219,6 +266,11 @@ class Simulate(Spec):
     the most valuable sales, these with two places kept for what is new, all of `rerank: blend`."""
     days: Count = 7
     """Days to play."""
+    out: str | None = None
+    """Play no policy: write the past to this folder, as tables for data=tables and as arrays. A
+    past of any size takes 1 GB of memory; one that was cut short there goes on."""
+    processes: CountOrNone = 0
+    """How many play the past for `out`; 0 = the cores this process may use, at most 6."""
 
 
 class Pareto(Spec):

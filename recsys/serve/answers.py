@@ -1,4 +1,4 @@
-"""What callers ask and what they get: fixed fields, in and out."""
+"""What callers get: fixed fields."""
 
 from __future__ import annotations
 
@@ -17,37 +17,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Places = Annotated[int, Meta(ge=1, le=MAX_PLACES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_IDS)]
 Rung = Literal["personalised", "curated", "newest"]
-Scope = Literal["open", "archive"]
 Foretells = Literal["purchase", "engagement"]
-
-
-class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One slate for one member."""
-
-    member: Id
-    slots: Places | None = None
-
-
-class AskMany(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One slate for each member, all of one generation and one instant."""
-
-    members: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=MAX_BATCH)]
-    slots: Places | None = None
-
-
-class AskSimilar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The nearest sales to exactly one of: a sale, a member, a vector."""
-
-    sale: Id | None = None
-    member: Id | None = None
-    vector: Annotated[tuple[float, ...], Meta(min_length=1, max_length=MAX_DIM)] | None = None
-    k: Places = 10
-    scope: Scope = "open"
-    """open = on the shelf now; archive = every sale in the bundle."""
-    brands: Ids = ()
-    """Only sales of these brands, if any are named."""
-    exclude: Ids = ()
-    """Sales to leave out."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -73,12 +43,15 @@ class Place(msgspec.Struct, frozen=True):
     """The sale that the reason points at, if it points at one."""
     flags: tuple[str, ...]
     """pinned, explored, repaired."""
+    propensity: float | None
+    """Chance of this sale at this slot, given the slots before it; 1 = certain, null = repaired."""
 
 
 class Answer(msgspec.Struct, frozen=True):
     """One member's slate."""
 
     member: str
+    """As it was asked for; empty where a newcomer was described without an id."""
     fallback: Rung
     """Which rung of the ladder answered."""
     short: bool
@@ -86,6 +59,25 @@ class Answer(msgspec.Struct, frozen=True):
     sales: tuple[Place, ...]
     foretells: Foretells
     """What `taste` counts."""
+    heard: Heard | None = None
+    """What became of the history that was told, if one was."""
+    because: str = ""
+    """Why a newcomer's slate is not their own, where it is not."""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What became of a newcomer's history: each touch counts once."""
+
+    used: int
+    """Told of taste, and was read."""
+    silent: int
+    """Visits and opened mails, which say nothing of taste."""
+    unknown_sales: int
+    """On sales that the bundle does not hold."""
+    later: int
+    """Not before the decision: what is to come is never read."""
+    repeated: int
+    """Of the same sale, kind and time as another."""
 
 
 class Near(msgspec.Struct, frozen=True):
@@ -98,6 +90,14 @@ class Near(msgspec.Struct, frozen=True):
     """To a sale: the cosine. To a member or a vector: the inner product."""
     open: bool
     """Whether it can be bought now."""
+
+
+class Alike(msgspec.Struct, frozen=True):
+    """A member found by likeness."""
+
+    member: str
+    score: float
+    """The cosine."""
 
 
 class OnOffer(msgspec.Struct, frozen=True):

@@ -13,25 +13,31 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
+from recsys.campaign.slate_log import policy_id
 from recsys.domain.arrays import F32, I64, NONE
 from recsys.domain.artefact import open_artefact, point, publish
 from recsys.domain.embeddings import Embeddings
 from recsys.domain.errors import BrokenArtefactError
 from recsys.domain.events import DAY, Events
+from recsys.domain.idtable import IdTable
 from recsys.domain.manifest import JSON, Manifest
 from recsys.domain.shop import Shop
 from recsys.domain.shown import Shown
-from recsys.domain.slates import Slates
 from recsys.evaluate import tradeoff
 from recsys.rerank import ranker
 from recsys.rerank.fatigue import WINDOW_DAYS
-from recsys.retrieval import index
+from recsys.retrieval import index, measure
 from recsys.retrieval.spec import Exact, Retrieval
+from recsys.serve import desk, ids
+from recsys.serve.mapped import mapped
 from recsys.serve.parts import INFO, BundleParts
+from recsys.towers import plain_files
 
 KIND = "bundle"
 SELF_TEST_MEMBERS = 16
 RECALL_QUERIES = 200
+VALUE_FILES = ("ranker/value.json", "ranker/trees.txt")
+"""The value model: with the settings of slates it is what names a policy."""
 TOLERANCE = 1e-5
 """Within which the gains of the self-test must come back."""
 SEARCHING = threading.Lock()
@@ -50,12 +56,18 @@ class Bundle:
     manifest: Manifest
     parts: BundleParts
     recall: float
-    """Share of the exact 10 best that its index finds, measured when it was published."""
+    """Share of the exact best that its index finds, measured when it was published."""
 
     @property
     def generation(self) -> str:
         """The fingerprint that every answer carries."""
         return self.manifest.fingerprint
+
+    def policy(self, slots: int, novelty: float | None = None) -> str:
+        """Return the name of the policy that makes such slates, as the slate log has it."""
+        files = self.manifest.files
+        value = "".join(files[name].sha256 for name in VALUE_FILES if name in files)
+        return policy_id(self.parts.as_asked(slots, novelty).spec, value)
 
 
 def publish_bundle(parts: BundleParts, root: Path, *, make_current: bool = True) -> Path:
@@ -63,13 +75,14 @@ def publish_bundle(parts: BundleParts, root: Path, *, make_current: bool = True)
 
     Raises:
         ValueError: no sale is ever open, so nothing could be asked of it.
+        GateError: its index finds less of the exact best than its spec promises.
         NoRoomError, ArtefactError: see `recsys.domain.artefact.publish`.
     """
     folder = publish(
         root,
         KIND,
         lambda draft: _write(parts, draft),
-        bytes_needed=3 * (parts.members.vectors.nbytes + parts.sales.vectors.nbytes),
+        bytes_needed=_bytes_of(parts),
         parents=parts.parents,
         counts={
             "members": parts.shop.num_members,
@@ -88,7 +101,7 @@ def publish_bundle(parts: BundleParts, root: Path, *, make_current: bool = True)
             "shelf_hours": parts.shop.shelf_hours,
             "of_the_past": parts.of_the_past,
             "retrieval": parts.index.spec.model_dump(mode="json"),
-            "recall": _recall(parts),
+            **_recall(parts),
         },
     )
     if make_current:
@@ -96,15 +109,18 @@ def publish_bundle(parts: BundleParts, root: Path, *, make_current: bool = True)
     return folder
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, *, verified: str | None = None) -> Bundle:
     """Verify a bundle, open its parts and ask it again what it answered when it was published.
+
+    What there is of each member or event is mapped into memory, not read. `verified` spares a
+    worker the hashing that its driver has just done: see `recsys.domain.verify.open_artefact`.
 
     Raises:
         MissingArtefactError, BrokenArtefactError, OldLayoutError: it cannot be used; the text
             names the file or the member row.
     """
     folder = Path(folder)
-    manifest = open_artefact(folder, KIND)
+    manifest = open_artefact(folder, KIND, verified=verified)
     try:
         parts = _read(folder, manifest)
         _ = parts.member_ids, parts.sale_ids  # refuses ids that stand there twice
@@ -120,14 +136,6 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder=folder, manifest=manifest, parts=parts, recall=recall)
 
 
-def gains(slates: Slates) -> F32:
-    """Return the gain each slot was won with, F32[m, n]: the ordered sum of its parts."""
-    total = np.zeros(slates.parts.shape[:2], dtype=np.float32)
-    for part in range(slates.parts.shape[2]):
-        total = total + slates.parts[:, :, part]
-    return total
-
-
 def _questions(parts: BundleParts) -> JSON:
     """Ask for a few slates, so that whoever opens the bundle can ask for them again."""
     at = _probe(parts)
@@ -139,17 +147,24 @@ def _questions(parts: BundleParts) -> JSON:
         "at": at,
         "members": members.tolist(),
         "sales": slates.sales.tolist(),
-        "gains": gains(slates).astype(np.float64).tolist(),
+        "gains": slates.gains.astype(np.float64).tolist(),
     }
+
+
+def _bytes_of(parts: BundleParts) -> int:
+    """Return about how many bytes its files have: vectors, the index, what is kept of the past."""
+    arrays = [parts.members.vectors, parts.sales.vectors, parts.sales.vectors]
+    arrays += [getattr(parts.shop.history, name) for name in _EVENTS]
+    arrays += [getattr(parts.shop.shown, name) for name in _SHOWN]
+    arrays += [] if parts.towers is None else parts.towers.arrays
+    # the engagements once more by sale and by maker
+    return sum(int(array.nbytes) for array in arrays) + 2 * parts.shop.history.at.nbytes
 
 
 def _write(parts: BundleParts, draft: Path) -> None:
     for name in ("members", "sales", "shop", "shop/history", "shop/shown"):
         (draft / name).mkdir()
-    pl.DataFrame({
-        "member": pl.Series(parts.members.ids, dtype=pl.String),
-        "personalise": parts.personalise,
-    }).write_parquet(draft / "members" / "ids.parquet")
+    ids.write(parts.member_ids, parts.personalise, draft / "members")
     np.save(draft / "members" / "vectors.npy", parts.members.vectors)
     parts.info.select(INFO).write_parquet(draft / "sales" / "info.parquet")
     np.save(draft / "sales" / "vectors.npy", parts.sales.vectors)
@@ -157,6 +172,7 @@ def _write(parts: BundleParts, draft: Path) -> None:
         np.save(draft / "shop" / f"{name}.npy", getattr(parts.shop, name))
     for name in _EVENTS:
         np.save(draft / "shop" / "history" / f"{name}.npy", getattr(parts.shop.history, name))
+    desk.write(parts.desk, draft / "shop")
     lately = parts.shop.shown.at >= parts.decided_at - round(WINDOW_DAYS * DAY)
     for name in _SHOWN:
         kept = getattr(parts.shop.shown.where(lately), name)
@@ -166,53 +182,53 @@ def _write(parts: BundleParts, draft: Path) -> None:
     if parts.dial is not None:
         (draft / "curves").mkdir()
         parts.dial.write_parquet(draft / "curves" / tradeoff.FILE)
+    if parts.towers is not None:
+        plain_files.save(parts.towers, draft / "towers")
     (draft / "specs.json").write_text(json.dumps(parts.specs, indent=1), encoding="utf-8")
 
 
 def _read(folder: Path, manifest: Manifest) -> BundleParts:
     said = _mapping(manifest.extra)
-    ids = pl.read_parquet(folder / "members" / "ids.parquet")
+    members, personalise = ids.read(folder / "members")
     info = pl.read_parquet(folder / "sales" / "info.parquet")
     retrieval: Retrieval = TypeAdapter(Retrieval).validate_python(said["retrieval"])
-    history = Events(**{name: _array(folder / "shop" / "history", name) for name in _EVENTS})
+    history = Events(**{name: mapped(folder / "shop" / "history", name) for name in _EVENTS})
+    shop = Shop(
+        history=history,
+        shown=Shown(**{name: mapped(folder / "shop" / "shown", name) for name in _SHOWN}),
+        shelf_hours=said["shelf_hours"],
+        **{name: mapped(folder / "shop", name) for name in _SHOP},
+    )
+    ranks = ranker.load(folder / "ranker", info)
+    sales = _embeddings(info["sale"].to_numpy(), folder / "sales", said)
     return BundleParts(
         name=said["name"],
         zone=said["zone"],
-        shop=Shop(
-            history=history,
-            shown=Shown(**{name: _array(folder / "shop" / "shown", name) for name in _SHOWN}),
-            shelf_hours=said["shelf_hours"],
-            **{name: _array(folder / "shop", name) for name in _SHOP},
-        ),
-        members=_embeddings(ids["member"], folder / "members", said),
-        personalise=ids["personalise"].to_numpy(),
-        sales=_embeddings(info["sale"], folder / "sales", said),
+        shop=shop,
+        members=_embeddings(members, folder / "members", said),
+        personalise=personalise,
+        sales=sales,
         info=info,
-        index=index.read(folder / "index.faiss", retrieval),
-        ranker=ranker.load(folder / "ranker", info),
+        index=index.read(folder / "index.faiss", retrieval, sales.vectors),
+        ranker=ranks,
         specs=json.loads((folder / "specs.json").read_bytes()),
         watermark=int(manifest.watermark or 0),
         decided_at=int(manifest.decided_at or 0),
         parents=manifest.parents,
         of_the_past=bool(said["of_the_past"]),
         dial=tradeoff.kept(folder / "curves"),
+        indexes=desk.read(shop, ranks.appetite, folder / "shop"),
+        towers=plain_files.load(folder / "towers"),
     )
 
 
-def _embeddings(ids: pl.Series, folder: Path, said: Mapping[str, Any]) -> Embeddings:
+def _embeddings(named: np.ndarray | IdTable, folder: Path, said: Mapping[str, Any]) -> Embeddings:
     return Embeddings(
-        ids=ids.to_numpy(),
-        vectors=_array(folder, "vectors"),
+        ids=named,
+        vectors=mapped(folder, "vectors"),
         unit_dims=int(said["unit_dims"]),
         fingerprint=str(said["model"]),
     )
-
-
-def _array(folder: Path, name: str) -> Any:
-    path = folder / f"{name}.npy"
-    if not np.load(path, mmap_mode="r", allow_pickle=False).size:
-        return np.load(path, allow_pickle=False)  # nothing cannot be mapped
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _self_test(parts: BundleParts, manifest: Manifest, folder: Path) -> None:
@@ -222,7 +238,7 @@ def _self_test(parts: BundleParts, manifest: Manifest, folder: Path) -> None:
         return
     sales = np.array(said["sales"])
     slates = parts.slates(members, parts.shelves.at(int(said["at"])), slots=sales.shape[1])
-    away = np.abs(gains(slates) - np.array(said["gains"])) > TOLERANCE
+    away = np.abs(slates.gains - np.array(said["gains"])) > TOLERANCE
     # another sale is right only where it ties with the one that was expected
     other = (slates.sales != sales) & ((slates.margin > TOLERANCE) | (slates.sales == NONE))
     wrong = (away | other).any(axis=1)
@@ -235,20 +251,24 @@ def _self_test(parts: BundleParts, manifest: Manifest, folder: Path) -> None:
         )
 
 
-def _recall(parts: BundleParts) -> float:
-    if isinstance(parts.index.spec, Exact):
-        return 1.0
-    rows = _evenly(np.arange(parts.shop.num_members), RECALL_QUERIES)
+def _recall(parts: BundleParts) -> dict[str, JSON]:
     with SEARCHING:
-        return index.measured_recall(
-            parts.index, parts.sales.vectors, parts.members.vectors[rows], k=10
-        )
+        return measure.promised(parts.index, _held_out(parts))
 
 
 def _check_recall(parts: BundleParts, recorded: float) -> None:
-    found = _recall(parts)
+    if isinstance(parts.index.spec, Exact):
+        return
+    with SEARCHING:
+        found = measure.recall(parts.index, _held_out(parts), k=parts.index.spec.recall_at)
     if found < recorded - 0.005:
         raise ValueError(f"its index finds {found:.3f} of the best, {recorded:.3f} when made")
+
+
+def _held_out(parts: BundleParts) -> F32:
+    """Return vectors the index of sales was not built on: those of some members."""
+    rows = _evenly(np.arange(parts.shop.num_members), RECALL_QUERIES)
+    return parts.members.vectors[rows]
 
 
 def _probe(parts: BundleParts) -> int:

@@ -1,4 +1,4 @@
-"""What stands before every route: request ids, bodies within bounds, counts, one form of error."""
+"""What stands before every route: ids, keys, bodies within bounds, counts, one form of error."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from starlette.datastructures import MutableHeaders
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recsys.serve.guard import Guard
 from recsys.serve.metrics import Metrics
+from recsys.serve.refusal import RefusedError
 from recsys.serve.spec import Serve
 from recsys.serve.watch import tell
 
@@ -23,33 +22,15 @@ BODY = "recsys.body"
 """Keys of a request's scope."""
 
 
-class RefusedError(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(
-        self, status: int, error: str, message: str, *, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Keep the HTTP status, the error's short name and what to tell the caller."""
-        super().__init__(message)
-        self.status, self.error, self.message = status, error, message
-        self.headers = dict(headers or {})
-
-    def response(self, request_id: str) -> Response:
-        """Write the one form in which errors are told."""
-        said = {"error": self.error, "message": self.message, "request_id": request_id}
-        return Response(
-            msgspec.json.encode(said), self.status, self.headers, media_type="application/json"
-        )
-
-
 class Front:
-    """Reads bodies, gives ids, counts, and turns what nobody caught into a plain 500."""
+    """Asks for keys, reads bodies, gives ids, counts; what nobody caught becomes a plain 500."""
 
     def __init__(
-        self, app: ASGIApp, *, spec: Serve, metrics: Metrics, routes: frozenset[str]
+        self, app: ASGIApp, *, spec: Serve, guard: Guard, metrics: Metrics, routes: frozenset[str]
     ) -> None:
         """Stand before an app whose paths are `routes`; other paths are counted as one."""
-        self._app, self._spec, self._metrics, self._routes = app, spec, metrics, routes
+        self._app, self._spec, self._guard = app, spec, guard
+        self._metrics, self._routes = metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -84,6 +65,7 @@ class Front:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            self._guard.admit(scope)
             scope[BODY] = await asyncio.wait_for(
                 _body(scope, receive, self._spec.max_body_bytes), self._spec.body_seconds
             )
@@ -95,6 +77,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         self._metrics.rejected.labels(refused.error).inc()
+        # a body that was not read stands in the way of the next request
         refused.headers["Connection"] = "close"
         await refused.response(scope[REQUEST_ID])(scope, receive, send)
 

@@ -39,6 +39,9 @@ class Metrics:
         self.fallback = Counter(
             "recsys_fallback_total", "Slates by rung.", ("rung",), registry=self.registry
         )
+        self.told = Counter(
+            "recsys_feedback_rows_total", "Rows stored.", ("what",), registry=self.registry
+        )
         self.unknown = Counter(
             "recsys_unknown_member_total", "Members not in the bundle.", registry=self.registry
         )

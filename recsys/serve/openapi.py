@@ -6,59 +6,138 @@ from typing import Any
 
 import msgspec
 
-from recsys.serve.answers import Answer, Ask, AskMany, AskSimilar, Near, OnOffer
+from recsys.serve.answers import Alike, Answer, Near, OnOffer
+from recsys.serve.asks import Ask, AskMany, AskSimilar, AskWhy
+from recsys.serve.explaining import Why
+from recsys.serve.feedback import Stored, Told
+from recsys.serve.guard import FREE, NEEDS
 
 REF = "#/components/schemas/{name}"
-TYPES = (Ask, AskMany, AskSimilar, Answer, Near, OnOffer)
+TYPES = (Ask, AskMany, AskSimilar, AskWhy, Answer, Why, Near, Alike, OnOffer, Told, Stored)
+TEXT: dict[str, Any] = {"type": "string"}
+PLAIN: dict[str, Any] = {"type": "object"}
+FROM = {"request_id": TEXT, "generation": TEXT}
+"""Where an answer is from."""
+AS_OF = FROM | {"at": TEXT}
+MADE = AS_OF | {"policy": TEXT, "channel": TEXT}
 
 
 def document() -> dict[str, Any]:
     """Return the document as plain data."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template=REF)
-    text = {"type": "string"}
-    envelope = {"generation": text, "request_id": text, "at": text}
-    schemas["Error"] = _object({"error": text, "message": text, "request_id": text})
-    slate = {"allOf": [_object(envelope), _ref("Answer")]}
-    slates = _object(envelope | {"slates": _list("Answer")})
-    near, shelf = (_object(envelope | {"sales": _list(kind)}) for kind in ("Near", "OnOffer"))
-    by_id = _route("The same by address, on this machine alone.", slate) | {
-        "parameters": [
-            {"name": "member", "in": "query", "required": True, "schema": text},
-            {"name": "slots", "in": "query", "schema": {"type": "integer"}},
-        ]
-    }
-    plain = {"type": "object"}
+    schemas["Error"] = _object({"error": TEXT, "message": TEXT, "request_id": TEXT})
+    paths = _slates() | _others() | _about()
+    for path, methods in paths.items():
+        scope = None if path in FREE else NEEDS.get(path, "read")
+        for route in methods.values():
+            route["security"] = [] if scope is None else [{"key": []}, {}]
+            opens = "" if scope is None else f" Where keys are asked for: one of scope {scope}."
+            route["description"] = f"{route['summary']}{opens}"
     return {
         "openapi": "3.1.0",
         "info": {"title": "recsys", "version": "1"},
-        "paths": {
-            "/v1/recommend": {
-                "post": _route("One slate for one member.", slate, asks="Ask"),
-                "get": by_id,
-            },
-            "/v1/recommend/batch": {
-                "post": _route("Slates for up to 1,024 members.", slates, asks="AskMany")
-            },
-            "/v1/similar": {
-                "post": _route("Sales near a sale, member or vector.", near, asks="AskSimilar")
-            },
-            "/v1/shelf": {"get": _route("What is open now.", shelf)},
-            "/v1/bundle": {"get": _route("What answers, without file hashes.", plain)},
-            "/livez": {"get": _route("Whether the process answers.", plain)},
-            "/readyz": {"get": _route("Whether to send requests here.", plain)},
-            "/metrics": {"get": {"summary": "Prometheus text.", "responses": {"200": _said()}}},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
-        "components": {"schemas": schemas},
     }
 
 
-def _route(summary: str, answer: dict[str, Any], *, asks: str = "") -> dict[str, Any]:
+def _slates() -> dict[str, Any]:
+    slate = {"allOf": [_object(MADE), _ref("Answer")]}
+    member = {"name": "member", "in": "query", "required": True}
+    by_id = _route("The same by address, on this machine alone.", slate) | {
+        "parameters": [
+            member | {"schema": TEXT | {"minLength": 1, "maxLength": 256}},
+            {
+                "name": "slots",
+                "in": "query",
+                "schema": {"type": "integer", "minimum": 1, "maximum": 1000},
+            },
+        ]
+    }
+    return {
+        "/v1/recommend": {
+            "post": _route("One slate, for a member known or described.", slate, asks="Ask"),
+            "get": by_id,
+        },
+        "/v1/recommend/batch": {
+            "post": _route(
+                "Slates for up to 1,024 members.",
+                _object(MADE | {"slates": _list("Answer")}),
+                asks="AskMany",
+            )
+        },
+        "/v1/explain": {
+            "post": _route(
+                "What a sale is worth to a member, and why.",
+                {
+                    "allOf": [
+                        _object(AS_OF | {"policy": TEXT, "member": TEXT, "sale": TEXT}),
+                        _ref("Why"),
+                    ]
+                },
+                asks="AskWhy",
+            )
+        },
+    }
+
+
+def _others() -> dict[str, Any]:
+    found = [
+        _object(AS_OF | {"sales": _list("Near")}),
+        _object(AS_OF | {"members": _list("Alike")}),
+    ]
+    return {
+        "/v1/similar": {
+            "post": _route(
+                "Sales near a sale, member or vector; members like a member.",
+                {"oneOf": found},
+                asks="AskSimilar",
+            )
+        },
+        "/v1/feedback": {
+            "post": _route(
+                "What members did; on the disk before it is answered.",
+                {"allOf": [_object(FROM), _ref("Stored")]},
+                asks="Told",
+            )
+        },
+        "/v1/shelf": {
+            "get": _route("What is open now.", _object(AS_OF | {"sales": _list("OnOffer")}))
+        },
+        "/v1/bundle": {
+            "get": _route(
+                "What answers, without file hashes.",
+                _object(FROM | {"bundle": PLAIN, "specs": PLAIN}),
+            )
+        },
+        "/v1/admin/reload": {
+            "post": _route(
+                "Look for a new bundle at once.", _object(FROM | {"status": TEXT}), status="202"
+            )
+        },
+    }
+
+
+def _about() -> dict[str, Any]:
+    alive = _object({"request_id": TEXT, "status": TEXT})
+    ready = _object(FROM | {"status": TEXT, "stale": {"type": "boolean"}})
+    metrics = {"summary": "Prometheus text.", "responses": {"200": _said(), **_refused()}}
+    return {
+        "/livez": {"get": _route("Whether the process answers.", alive)},
+        "/readyz": {"get": _route("Whether to send requests here.", ready)},
+        "/metrics": {"get": metrics},
+    }
+
+
+def _route(
+    summary: str, answer: dict[str, Any], *, asks: str = "", status: str = "200"
+) -> dict[str, Any]:
     route: dict[str, Any] = {
         "summary": summary,
-        "responses": {
-            "200": _said(answer),
-            "default": _said(_ref("Error")),
-        },
+        "responses": {status: _said(answer), **_refused()},
     }
     if asks:
         content = {"application/json": {"schema": _ref(asks)}}
@@ -66,9 +145,13 @@ def _route(summary: str, answer: dict[str, Any], *, asks: str = "") -> dict[str,
     return route
 
 
+def _refused() -> dict[str, Any]:
+    return {"default": _said(_ref("Error"))}
+
+
 def _said(schema: dict[str, Any] | None = None) -> dict[str, Any]:
     if schema is None:
-        return {"description": "text", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        return {"description": "text", "content": {"text/plain": {"schema": TEXT}}}
     return {"description": "JSON", "content": {"application/json": {"schema": schema}}}
 
 

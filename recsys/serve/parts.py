@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,16 +13,19 @@ from recsys.data.asof import history_end
 from recsys.domain.arrays import I64, Bool
 from recsys.domain.dataset import Dataset
 from recsys.domain.embeddings import Embeddings
+from recsys.domain.idtable import IdTable
 from recsys.domain.manifest import JSON
 from recsys.domain.requests import Requests
 from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
 from recsys.domain.slates import Slates
 from recsys.evaluate.tradeoff import curves
-from recsys.rerank.ranker import Ranker
+from recsys.rerank.desk import Desk
+from recsys.rerank.ranker import Made, Ranker
 from recsys.retrieval.index import Index
-from recsys.serve.ids import Ids
+from recsys.serve.newcomer import Door, Newcomer, Welcome, cannot, turned_away
 from recsys.serve.shelves import Shelves
+from recsys.towers.plain import MemberTower
 
 INFO = ("sale", "brand", "title", "opens_at", "closes_at", "price", "category")
 """Columns of `BundleParts.info`."""
@@ -69,6 +72,10 @@ class BundleParts:
     dial: pl.DataFrame | None = None
     """What each setting of the slates costs and brings, a row each (`recsys.evaluate.tradeoff`),
     on the requests it was judged by; None = not swept."""
+    indexes: Desk | None = None
+    """What the ranker looks up in the shop, where it is at hand; None = sorted when first asked."""
+    towers: MemberTower | None = None
+    """Makes vectors of members who are not in the bundle; None = it cannot (`welcome` says why)."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
@@ -91,6 +98,8 @@ class BundleParts:
             raise ValueError("a member without consent to personal slates has a history")
         if self.dial is not None:
             curves(self.dial)  # refuses another table
+        if self.towers is not None and self.towers.shape != self.sales.vectors.shape:
+            raise ValueError(f"the towers are of {self.towers.shape} sales and coordinates")
 
     @property
     def unit_dims(self) -> int:
@@ -98,14 +107,22 @@ class BundleParts:
         return self.sales.unit_dims
 
     @cached_property
-    def member_ids(self) -> Ids:
-        """Ids of members to rows."""
-        return Ids("member", self.members.ids)
+    def member_ids(self) -> IdTable:
+        """Ids of members to rows.
+
+        Raises:
+            ValueError: an id is missing or stands there twice.
+        """
+        return _table(self.members.ids, "member")
 
     @cached_property
-    def sale_ids(self) -> Ids:
-        """Ids of sales to rows."""
-        return Ids("sale", self.sales.ids)
+    def sale_ids(self) -> IdTable:
+        """Ids of sales to rows.
+
+        Raises:
+            ValueError: an id is missing or stands there twice.
+        """
+        return _table(self.sales.ids, "sale")
 
     @cached_property
     def shelves(self) -> Shelves:
@@ -114,16 +131,31 @@ class BundleParts:
 
     @cached_property
     def _ranker(self) -> Ranker:
-        return self.ranker.with_kernel(self.sales.unit)
+        kept = [] if self.indexes is None else [self.indexes]
+        return replace(self.ranker.with_kernel(self.sales.unit), _desk=kept)
 
-    def slates(self, members: I64, shelf: Shelf, *, slots: int) -> Slates:
-        """Return the personal slates of some member rows I64[r] on a shelf."""
+    @property
+    def desk(self) -> Desk:
+        """What the ranker looks up in the shop."""
+        return self._ranker.desk(self.shop)
+
+    def slates(
+        self, members: I64, shelf: Shelf, *, slots: int, novelty: float | None = None
+    ) -> Slates:
+        """Return the personal slates of some member rows I64[r] on a shelf.
+
+        `novelty` is the dial; None = where it stood when the bundle was judged.
+        """
+        return self.made(members, shelf, slots=slots, novelty=novelty).slates
+
+    def made(self, members: I64, shelf: Shelf, *, slots: int, novelty: float | None = None) -> Made:
+        """Return what `slates` does, with all that the slates were chosen from."""
         rows = members.astype(np.int32)
         end = history_end(self.shop.history, rows, np.array(shelf.at))
         requests = Requests.now(rows, shelf, end)
         on_shelf = self.sales.vectors[shelf.sales]
         taste = np.einsum("rd,sd->rs", self.members.vectors[rows], on_shelf)
-        return self._ranker.with_slots(slots).slates(
+        return self.as_asked(slots, novelty).made(
             self.shop,
             requests,
             requests.rows(0),
@@ -131,8 +163,44 @@ class BundleParts:
             unit=on_shelf[:, : self.unit_dims],
         )
 
+    def as_asked(self, slots: int, novelty: float | None) -> Ranker:
+        """Return the ranker with slates of some length, and its dial at `novelty`; None = as is."""
+        ranker = self._ranker.with_slots(slots)
+        return ranker if novelty is None else ranker.with_novelty(novelty)
 
-def _same(what: str, wanted: int, *parts: np.ndarray | pl.DataFrame) -> None:
+    def welcome(
+        self,
+        asked: Sequence[Newcomer],
+        shelf: Shelf,
+        *,
+        slots: int,
+        novelty: float | None = None,
+    ) -> Welcome:
+        """Return the personal slates of members who are not in the bundle, by what they tell.
+
+        Each gets what a member with this past and these features would get on the shelf; what was
+        left out of a past is counted. Where the bundle cannot, `slates` is None and `because` says
+        why. The shelf must not be empty.
+
+        Raises:
+            SettingError: a kind, a time or a column cannot be read; the text names it.
+        """
+        if self._door is None:
+            return turned_away(cannot(self.towers, self.specs))
+        return self._door.welcome(asked, shelf, slots=slots, novelty=novelty)
+
+    @cached_property
+    def _door(self) -> Door | None:
+        if self.towers is None:
+            return None
+        return Door(self._ranker, self.shop, self.sales, self.sale_ids, self.towers)
+
+
+def _table(ids: np.ndarray | IdTable, what: str) -> IdTable:
+    return ids if isinstance(ids, IdTable) else IdTable.of(ids, what)
+
+
+def _same(what: str, wanted: int, *parts: Sized) -> None:
     counts = [len(part) for part in parts]
     if set(counts) != {wanted}:
         raise ValueError(f"the shop has {wanted} {what}, other parts have {counts}")

@@ -9,31 +9,21 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from recsys.domain.arrays import F32, NONE, Bool
-from recsys.domain.errors import UnknownMemberError, UnknownSaleError
+from recsys.campaign.plain import for_all
+from recsys.domain.arrays import NONE
 from recsys.domain.shelf import Shelf
-from recsys.domain.slates import (
-    FLAG_EXPLORED,
-    FLAG_PINNED,
-    FLAG_REPAIRED,
-    PARTS,
-    Reason,
-    Slates,
-)
-from recsys.domain.ties import keyed
-from recsys.rerank.reasons import sentence
-from recsys.retrieval.exact import top_k
-from recsys.retrieval.filters import on_shelf
-from recsys.serve.answers import Answer, AskSimilar, Near, OnOffer, Place, Rung
-from recsys.serve.bundle import SEARCHING, Bundle
+from recsys.serve.answers import Alike, Answer, Near, OnOffer, Place, Rung
+from recsys.serve.asks import AskSimilar
+from recsys.serve.bundle import Bundle
+from recsys.serve.explaining import Why, why
+from recsys.serve.likeness import member_row, members_like, sale_row, sales_like
+from recsys.serve.newcomer import Newcomer
+from recsys.serve.placing import Placing
 
 CHUNK = 1024
 """Members decided at once."""
-FLAGS = {FLAG_PINNED: "pinned", FLAG_EXPLORED: "explored", FLAG_REPAIRED: "repaired"}
-TASTE, NEW, CURATED = (
-    [PARTS.index(part) for part in group]
-    for group in (("appeal", "fatigue"), ("novelty", "diversity"), ("editor", "floor", "cap"))
-)
+MOST_POLICIES = 256
+"""Names of policies kept: callers may set the dial anywhere."""
 
 
 class Recommender:
@@ -47,10 +37,8 @@ class Recommender:
         self.bundle = bundle
         self._parts = bundle.parts
         self._clock = clock
-        info = bundle.parts.info
-        self._ids = info["sale"].to_list()
-        self._titles = info["title"].to_list()
-        self._brands = info["brand"].to_list()
+        self._placing = Placing(bundle.parts.info)
+        self._policies: dict[tuple[int, float | None], str] = {}
 
     @property
     def generation(self) -> str:
@@ -71,14 +59,37 @@ class Recommender:
         """Return the first opening after an instant (UTC us), if there is one."""
         return self._parts.shelves.next_opening(at)
 
+    def policy(self, slots: int, novelty: float | None = None) -> str:
+        """Return the name of the policy that makes such slates, as the slate log has it."""
+        asked = (slots, novelty)
+        if asked not in self._policies:
+            if len(self._policies) > MOST_POLICIES:
+                self._policies = {}
+            self._policies[asked] = self.bundle.policy(slots, novelty)
+        return self._policies[asked]
+
+    def without(self, shelf: Shelf, sales: Sequence[str]) -> Shelf:
+        """Return the shelf without some sales; ids that are not known are on no shelf."""
+        if not sales:
+            return shelf
+        kept = ~np.isin(shelf.sales, self._parts.sale_ids.rows(sales))
+        return Shelf(at=shelf.at, sales=shelf.sales[kept], curated=shelf.curated[kept])
+
     def recommend(
-        self, members: Sequence[str], *, slots: int, at: int | None = None
+        self,
+        members: Sequence[str],
+        *,
+        slots: int,
+        at: int | None = None,
+        novelty: float | None = None,
+        exclude: Sequence[str] = (),
     ) -> list[Answer]:
         """Return one slate for each member id, in their order; an unknown member gets one too.
 
+        `novelty` is the dial, None = as the bundle was judged; `exclude` are sales to leave out.
         An empty shelf gives empty slates; ask `shelf_at` first.
         """
-        shelf = self.shelf_at(at)
+        shelf = self.without(self.shelf_at(at), exclude)
         rows = self._parts.member_ids.rows(members)
         rung, plain = self._for_all(shelf, slots)
         foretells = self._parts.ranker.label
@@ -88,17 +99,67 @@ class Recommender:
         chosen = chosen[self._parts.personalise[rows[chosen]]]
         for first in range(0, len(chosen), CHUNK):
             block = chosen[first : first + CHUNK]
-            slates = self._parts.slates(rows[block], shelf, slots=slots)
-            for place, asked in enumerate(block.tolist()):
-                sales = self._places(slates, place)
+            slates = self._parts.slates(rows[block], shelf, slots=slots, novelty=novelty)
+            placed = self._placing.slates(slates)
+            for sales, asked in zip(placed, block.tolist(), strict=True):
                 if sales:
                     short = len(sales) < slots
                     answers[asked] = Answer(members[asked], "personalised", short, sales, foretells)
         return answers
 
+    def welcome(
+        self,
+        newcomer: Newcomer,
+        *,
+        slots: int,
+        at: int | None = None,
+        novelty: float | None = None,
+        exclude: Sequence[str] = (),
+    ) -> Answer:
+        """Return the slate of a member who is described, by what is told alone.
+
+        A member of the bundle who has not agreed to personal slates gets none here either.
+
+        Raises:
+            SettingError: a kind, a time or a column cannot be read; the text names it.
+        """
+        shelf = self.without(self.shelf_at(at), exclude)
+        rung, plain = self._for_all(shelf, slots)
+        foretells, short = self._parts.ranker.label, len(plain) < slots
+        row = int(self._parts.member_ids.rows([newcomer.member])[0]) if newcomer.member else NONE
+        if row != NONE and not self._parts.personalise[row]:
+            because = "the member has not agreed to slates of their own"
+            return Answer(newcomer.member, rung, short, plain, foretells, None, because)
+        if not len(shelf):
+            return Answer(newcomer.member, rung, short, plain, foretells)
+        told = self._parts.welcome([newcomer], shelf, slots=slots, novelty=novelty)
+        heard = told.heard[0] if told.heard else None
+        sales = () if told.slates is None else self._placing.slates(told.slates)[0]
+        if not sales:
+            return Answer(newcomer.member, rung, short, plain, foretells, heard, told.because)
+        short = len(sales) < slots
+        return Answer(newcomer.member, "personalised", short, sales, foretells, heard)
+
     def known(self, members: Sequence[str]) -> int:
         """Count the members that the bundle knows."""
         return int((self._parts.member_ids.rows(members) != NONE).sum())
+
+    def explain(
+        self,
+        member: str,
+        sale: str,
+        *,
+        slots: int,
+        at: int | None = None,
+        novelty: float | None = None,
+    ) -> Why:
+        """Return what a sale is worth to a member, part by part, and why.
+
+        Raises:
+            UnknownMemberError, UnknownSaleError: the bundle does not hold it.
+        """
+        rows = member_row(self._parts, member), sale_row(self._parts, sale)
+        return why(self._parts, rows, self.shelf_at(at), slots=slots, novelty=novelty)
 
     def similar(self, asked: AskSimilar, *, at: int | None = None) -> list[Near]:
         """Return the k sales nearest to a sale, a member or a vector, best first.
@@ -107,26 +168,32 @@ class Recommender:
             UnknownSaleError, UnknownMemberError: the bundle does not hold it.
             ValueError: not exactly one of the three, another width, or numbers that are not finite.
         """
-        shelf = self.shelf_at(at)
-        query, skip = self._query(asked)
-        is_open = on_shelf(shelf, self._parts.shop.num_sales)
-        allowed = self._allowed(asked, is_open, skip)
-        if asked.scope == "open":
-            found = top_k(query, self._parts.sales.vectors, asked.k, allowed=allowed)
-        else:
-            with SEARCHING:
-                found = self._parts.index.search(query, asked.k, allowed=allowed)
+        found, is_open = sales_like(self._parts, asked, self.shelf_at(at))
         best = found.sales[0][found.sales[0] != NONE].tolist()
+        placing = self._placing
         return [
             Near(
-                sale=self._ids[row],
-                title=self._titles[row],
-                brand=self._brands[row],
+                sale=placing.ids[row],
+                title=placing.titles[row],
+                brand=placing.brands[row],
                 score=float(score),
                 open=bool(is_open[row]),
             )
             for row, score in zip(best, found.scores[0].tolist(), strict=False)
         ]
+
+    def alike(self, asked: AskSimilar) -> list[Alike]:
+        """Return the k members most like a member, best first.
+
+        Raises:
+            UnknownMemberError: the bundle does not hold the member.
+            ValueError: no member is named, or something else beside.
+        """
+        if asked.member is None or asked.sale is not None or asked.vector is not None:
+            raise ValueError("members are like a member: name one, and neither sale nor vector")
+        rows, cosines = members_like(self._parts, asked.member, asked.k)
+        named = pl.Series(self._parts.member_ids[rows]).to_list()
+        return list(map(Alike, named, cosines.tolist()))
 
     def shelf(self, at: int | None = None) -> list[OnOffer]:
         """Return the sales on offer at an instant (UTC us), newest first."""
@@ -146,96 +213,11 @@ class Recommender:
 
     def _for_all(self, shelf: Shelf, slots: int) -> tuple[Rung, tuple[Place, ...]]:
         """Return the slate of those of whom nothing may be known: editors' picks, then newest."""
-        opened = self._parts.shop.opens_at[shelf.sales]
-        order = np.lexsort((keyed(0, shelf.sales), -opened, ~shelf.curated))[:slots]
-        places = tuple(
-            self._plain(slot, int(shelf.sales[column]), picked=bool(shelf.curated[column]))
-            for slot, column in enumerate(order.tolist(), start=1)
-        )
+        shop, house = self._parts.shop, self._parts.ranker.house
+        banned = house.terms(shop, shelf, slots=slots).orders.banned
+        order = for_all(shop, shelf, slots=slots, banned=banned)
+        places = self._placing.plain(shelf.sales[order].astype(np.int64), shelf.curated[order])
         return ("curated" if shelf.curated.any() else "newest"), places
-
-    def _plain(self, slot: int, row: int, *, picked: bool) -> Place:
-        return Place(
-            slot=slot,
-            sale=self._ids[row],
-            title=self._titles[row],
-            brand=self._brands[row],
-            taste=0.0,
-            new=0.0,
-            curated=0.0,
-            gain=0.0,
-            reason=(Reason.CURATOR_PICK if picked else Reason.NOTHING).name.lower(),
-            because="picked by an editor" if picked else "among the newest sales",
-            evidence=None,
-            flags=(),
-        )
-
-    def _places(self, slates: Slates, member: int) -> tuple[Place, ...]:
-        return tuple(
-            self._place(slates, (member, slot))
-            for slot in np.flatnonzero(slates.sales[member] != NONE).tolist()
-        )
-
-    def _place(self, slates: Slates, cell: tuple[int, int]) -> Place:
-        row, evidence = int(slates.sales[cell]), int(slates.evidence[cell])
-        reason, flags = Reason(int(slates.reason[cell])), int(slates.flags[cell])
-        parts = slates.parts[cell].astype(np.float64)
-        taste, new, curated = (float(parts[group].sum()) for group in (TASTE, NEW, CURATED))
-        return Place(
-            slot=cell[1] + 1,
-            sale=self._ids[row],
-            title=self._titles[row],
-            brand=self._brands[row],
-            taste=taste,
-            new=new,
-            curated=curated,
-            gain=taste + new + curated,
-            reason=reason.name.lower(),
-            because=sentence(
-                reason,
-                brand=self._brands[row] or "",
-                sale="" if evidence == NONE else self._titles[evidence] or self._ids[evidence],
-            ),
-            evidence=None if evidence == NONE else self._ids[evidence],
-            flags=tuple(name for bit, name in FLAGS.items() if flags & bit),
-        )
-
-    def _query(self, asked: AskSimilar) -> tuple[F32, int]:
-        """Return the query F32[1, dim] and the row to leave out."""
-        dim, unit = self._parts.sales.dim, self._parts.unit_dims
-        if (asked.sale is not None) + (asked.member is not None) + (asked.vector is not None) != 1:
-            raise ValueError("name exactly one of sale, member, vector")
-        if asked.member is not None:
-            row = int(self._parts.member_ids.rows([asked.member])[0])
-            if row == NONE:
-                raise UnknownMemberError("the member is not in the bundle")
-            return self._parts.members.vectors[[row]], NONE
-        query = np.zeros((1, dim), dtype=np.float32)
-        if asked.sale is not None:
-            row = int(self._parts.sale_ids.rows([asked.sale])[0])
-            if row == NONE:
-                raise UnknownSaleError("the sale is not in the bundle")
-            query[0, :unit] = self._parts.sales.unit[row]
-            return query, row
-        vector = np.array(asked.vector, dtype=np.float64)
-        if len(vector) not in {dim, unit} or not (np.abs(vector) < 1e18).all():
-            raise ValueError(f"a vector has {dim} numbers, or the first {unit}, each below 1e18")
-        query[0, : len(vector)] = vector
-        return query, NONE
-
-    def _allowed(self, asked: AskSimilar, is_open: Bool, skip: int) -> Bool | None:
-        if asked.scope == "archive" and not asked.brands and not asked.exclude and skip == NONE:
-            return None
-        allowed = is_open if asked.scope == "open" else np.ones_like(is_open)
-        if asked.brands:
-            wanted = self._parts.info["brand"].is_in(asked.brands).fill_null(value=False)
-            allowed = allowed & wanted.to_numpy()
-        out = self._parts.sale_ids.rows(asked.exclude)
-        allowed = allowed.copy()
-        allowed[out[out != NONE]] = False
-        if skip != NONE:
-            allowed[skip] = False
-        return allowed
 
 
 def iso(at: int) -> str:

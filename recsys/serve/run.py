@@ -18,6 +18,7 @@ import uvicorn
 from recsys.domain.errors import PortTakenError
 from recsys.serve.bundle import Bundle, open_bundle
 from recsys.serve.http import app
+from recsys.serve.keys import Keys
 from recsys.serve.live import Live
 from recsys.serve.recommender import Recommender
 from recsys.serve.spec import Serve, instant
@@ -54,11 +55,13 @@ def serve(spec: Serve, *, ready: Callable[[Listening], None] | None = None) -> N
     SIGTERM drains, Ctrl-C stops after what is in flight, SIGHUP looks for a new bundle at once.
 
     Raises:
+        SettingError: the file of keys is not there, or others may read it.
         PortTakenError: another process listens there.
         ArtefactError: no bundle, or none that can be used.
     """
     started = time.perf_counter()
     log_to_stderr()
+    keys = None if spec.keys is None else Keys(Path(spec.keys), said=heard)
     with _bound(spec) as listener:
         live = Live(spec, lambda folder: load(spec, folder), said=heard)
         listening = Listening(
@@ -66,12 +69,13 @@ def serve(spec: Serve, *, ready: Callable[[Listening], None] | None = None) -> N
             bundle=live.generation.bundle,
             seconds=time.perf_counter() - started,
         )
-        server = _Server(live, spec, ready=lambda: _say(listening, ready))
+        server = _Server(live, spec, keys, ready=lambda: _say(listening, ready))
         _listen(listener, spec)
         live.start()
         try:
             server.run(sockets=[listener])
         finally:
+            server.close()
             live.stop()
     tell("stopped")
 
@@ -79,10 +83,18 @@ def serve(spec: Serve, *, ready: Callable[[Listening], None] | None = None) -> N
 class _Server(uvicorn.Server):
     """uvicorn with our way of stopping: go on accepting for a while, then finish, then exit 0."""
 
-    def __init__(self, live: Live[Recommender], spec: Serve, *, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        live: Live[Recommender],
+        spec: Serve,
+        keys: Keys | None,
+        *,
+        ready: Callable[[], None],
+    ) -> None:
+        made = app(live, spec, keys)
         super().__init__(
             uvicorn.Config(
-                app(live, spec),
+                made,
                 lifespan="off",
                 ws="none",
                 http="h11",
@@ -97,6 +109,7 @@ class _Server(uvicorn.Server):
             )
         )
         self._live, self._spec, self._ready = live, spec, ready
+        self.close = made.state.close
         self._stop_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -135,7 +148,7 @@ class _Server(uvicorn.Server):
 
 def heard(event: str, what: str) -> None:
     """Log what became of a new bundle; one that could not be opened is a warning."""
-    level = logging.WARNING if event == "reload_failed" else logging.INFO
+    level = logging.WARNING if event in {"reload_failed", "keys_not_read"} else logging.INFO
     tell(event, level=level, what=what)
 
 

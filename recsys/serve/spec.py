@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys.domain.spec import Count, NonNegative, Positive, Spec
 
@@ -17,13 +17,22 @@ class Serve(Spec):
     """One process that answers from the current bundle."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; this machine alone, until keys are there to ask others for."""
+    """Address to listen on; one that other machines reach needs `keys`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 = any that is free."""
+    keys: str | None = None
+    """File of keys that callers must hold (recsys key writes it); null = nobody is asked for one,
+    on this machine alone."""
+    rate: NonNegative = 500.0
+    """Slates a second that one key may ask for; more get 429. 0 = any number."""
+    burst: Count = 1_000
+    """Slates that one key may ask for at once beyond that."""
     bundles_dir: str = "bundles"
     """Where bundles are."""
     bundle: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = "CURRENT"
     """The bundle that answers: a bundle's name, or CURRENT = the newest, and the next ones too."""
+    feedback: str = "feedback"
+    """Folder in which events and outcomes that callers tell are kept; made at the first one."""
     at: str | None = None
     """Answer for this instant (ISO 8601, UTC); null = by the clock, or for a shop of the past
     (a simulated one, a public set) by the instant its bundle was made for."""
@@ -48,22 +57,22 @@ class Serve(Spec):
     keep_alive_seconds: Count = 30
     """How long an idle connection stays open."""
 
-    @field_validator("host")
-    @classmethod
-    def _on_this_machine_alone(cls, host: str) -> str:
-        if not LOOPBACK.fullmatch(host):
-            raise ValueError(
-                f"{host} can be reached by other machines, and the service asks no key yet: "
-                "listen on 127.0.0.1 and let a proxy that asks for one stand in front"
-            )
-        return host
-
     @field_validator("at")
     @classmethod
     def _an_instant(cls, at: str | None) -> str | None:
         if at is not None:
             instant(at)
         return at
+
+    @model_validator(mode="after")
+    def _on_this_machine_or_with_keys(self) -> Self:
+        if self.keys is None and not LOOPBACK.fullmatch(self.host):
+            raise ValueError(
+                f"host={self.host} can be reached by other machines, and no keys are named: "
+                "recsys key name=mailer scopes=[recommend] file=keys.json makes one, "
+                "serve.keys=keys.json asks for it"
+            )
+        return self
 
 
 def instant(text: str) -> int:

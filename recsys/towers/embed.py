@@ -18,6 +18,7 @@ from recsys.domain.dataset import Dataset
 from recsys.domain.embeddings import Embeddings
 from recsys.domain.encoded import Encoded
 from recsys.domain.errors import ArtefactError
+from recsys.domain.idtable import IdTable
 from recsys.domain.requests import Requests
 from recsys.towers import checkpoint
 from recsys.towers.keys import sale_keys
@@ -218,8 +219,10 @@ class Embedder:
 
     def _embeddings(self, column: str, rows: I32 | I64, vectors: F32) -> Embeddings:
         frame = self.dataset.sales if column == "sale" else self.dataset.members
+        named = frame[column].gather(rows)
         return Embeddings(
-            ids=frame[column].to_numpy()[rows].astype(np.str_),
+            # of members there may be millions: no Python object for each
+            ids=named.to_numpy() if column == "sale" else IdTable.of(named, column),
             vectors=vectors,
             unit_dims=self.unit_dims,
             fingerprint=self.fingerprint,

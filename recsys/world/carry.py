@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.domain.arrays import F32, I16, I32, NONE, U8
+from recsys.domain.arrays import F32, F64, I16, I32, I64, NONE, U8
 from recsys.world.draws import Luck, draw
 from recsys.world.lived import Block
 from recsys.world.log import Settled
@@ -22,13 +22,21 @@ LEAVES_TIRED = 0.0008
 VIEWS_STAY = 0.9
 
 
-def carry(world: World, state: State, *, lived: Block, settled: Settled) -> State:
-    """Return the state at the next noon."""
-    pairs, brands = lived.pairs, world.brands
-    known, like, num_known, boost = _learn(world, state, lived=lived, settled=settled)
+def carry(
+    world: World, state: State, *, lived: Block, settled: Settled, in_place: bool = False
+) -> State:
+    """Return the state at the next noon.
+
+    in_place: brands known and how they pleased, by far the largest arrays and nearly all as they
+    were, are written into those of `state`.
+    """
+    pairs = lived.pairs
+    known, like, num_known, boost = _learn(
+        world, state, lived=lived, settled=settled, in_place=in_place
+    )
     tired, subscribed = _tire(world, state, lived)
     shown, shown_times = _show(state, lived)
-    views = np.bincount(world.sales.brand[pairs.sale], minlength=len(brands))
+    views = np.bincount(world.sales.brand[pairs.sale], minlength=len(world.brands))
     return State(
         day=state.day + 1,
         known=known,
@@ -41,12 +49,17 @@ def carry(world: World, state: State, *, lived: Block, settled: Settled) -> Stat
         shown_times=shown_times,
         stock_left=settled.stock_left,
         sold_out_at=settled.sold_out_at,
-        brand_views=VIEWS_STAY * state.brand_views + views,
+        brand_views=fade(state.brand_views, views),
     )
 
 
+def fade(brand_views: F64, views: I64) -> F64:
+    """Return the views of each brand's sales with those of one day more, F64[b]."""
+    return VIEWS_STAY * brand_views + views
+
+
 def _learn(
-    world: World, state: State, *, lived: Block, settled: Settled
+    world: World, state: State, *, lived: Block, settled: Settled, in_place: bool
 ) -> tuple[I16, F32, I32, F32]:
     """Return known, like, num_known and boost after first purchases of brands."""
     pairs, count = lived.pairs, len(world.brands)
@@ -56,8 +69,9 @@ def _learn(
     rank = np.arange(len(member)) - np.searchsorted(member, member)
     slot = (state.num_known[member] + rank) % KNOWN
     pleased = liking(world.members.key[member], world.brands, brand)
-    known = state.known.copy()
-    like, num_known = state.like.copy(), state.num_known.copy()
+    known = state.known if in_place else state.known.copy()
+    like = state.like if in_place else state.like.copy()
+    num_known = state.num_known.copy()
     known[member, slot] = brand
     like[member, slot] = pleased
     np.add.at(num_known, member, 1)

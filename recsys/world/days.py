@@ -9,11 +9,12 @@ import numpy as np
 
 from recsys.world.behave import live
 from recsys.world.carry import carry
-from recsys.world.lived import MINUTE, Block, Pairs, joined
-from recsys.world.log import Log, Settled, make_log
+from recsys.world.lived import Block, joined
+from recsys.world.log import Log, make_log
 from recsys.world.policy import Policy
 from recsys.world.retailer import World, offer, open_sales
-from recsys.world.state import NEVER, State
+from recsys.world.state import State
+from recsys.world.stock import Attempts, Served, attempts, serve, settled
 
 BLOCK = 32_768
 """Members of one block; `behave.TILE` bounds how many of their cells are held at a time."""
@@ -61,37 +62,22 @@ def play_day(
         for first in range(0, size, block)[::order]
     ]
     lived = _merge_blocks(blocks[::order])
-    settled = settle(world, state, lived.pairs)
-    after = carry(world, state, lived=lived, settled=settled)
+    tried = attempts(lived.pairs)
+    served = serve(tried, stock_left=state.stock_left, sold_out_at=state.sold_out_at)
+    allowed = settled(world, lived.pairs, served, day=state.day)
+    after = carry(world, state, lived=lived, settled=allowed)
+    left = int((state.subscribed & ~after.subscribed).sum())
     return Day(
-        log=make_log(world, lived, settled=settled, day=state.day),
-        totals=_totals(world, state, lived=lived, settled=settled, after=after),
+        log=make_log(world, lived, settled=allowed, day=state.day),
+        totals=total(
+            world,
+            Counts.of(lived),
+            tried,
+            served=served,
+            day=state.day,
+            unsubscribes=left,
+        ),
         state=after,
-    )
-
-
-def settle(world: World, state: State, pairs: Pairs) -> Settled:
-    """Serve the purchases of each sale in order of time until its stock is gone."""
-    tried = np.flatnonzero(pairs.buy_at != NEVER)
-    order = tried[np.lexsort((pairs.member[tried], pairs.buy_at[tried], pairs.sale[tried]))]
-    sale = pairs.sale[order]
-    rank = np.arange(len(sale)) - np.searchsorted(sale, sale)
-    left = state.stock_left[sale]
-    bought = np.zeros(len(pairs.sale), dtype=np.bool_)
-    bought[order] = rank < left
-    sold_out_at = state.sold_out_at.copy()
-    last = rank == left - 1
-    sold_out_at[sale[last]] = pairs.buy_at[order[last]]
-    gone = sold_out_at[pairs.sale]
-    late = pairs.at + MINUTE // 2
-    closes = np.minimum(world.sales.closes_at[pairs.sale], world.noon(state.day + 1))
-    return Settled(
-        bought=bought,
-        carted=(pairs.cart_at != NEVER) & (pairs.cart_at <= gone),
-        waits=pairs.waits & (gone < late) & (late < closes),
-        stock_left=state.stock_left
-        - np.bincount(sale[rank < left], minlength=len(state.stock_left)),
-        sold_out_at=sold_out_at,
     )
 
 
@@ -108,21 +94,48 @@ def _merge_blocks(blocks: Sequence[Block]) -> Block:
     return Block(**arrays, pairs=pairs, mails=sum(block.mails for block in blocks))
 
 
-def _totals(world: World, state: State, *, lived: Block, settled: Settled, after: State) -> Totals:
+@dataclass(frozen=True)
+class Counts:
+    """What some members did on a day, as far as stock has no part in it."""
+
+    mails: int
+    visits: int
+    views: int
+    clicks: int
+
+    @classmethod
+    def of(cls, lived: Block) -> Counts:
+        """Count what a block of members did."""
+        pairs = lived.pairs
+        return cls(lived.mails, len(lived.visit_member), len(pairs.sale), int(pairs.clicked.sum()))
+
+    def __add__(self, other: Counts) -> Counts:
+        """Return what both did."""
+        return Counts(
+            self.mails + other.mails,
+            self.visits + other.visits,
+            self.views + other.views,
+            self.clicks + other.clicks,
+        )
+
+
+def total(
+    world: World, counts: Counts, tried: Attempts, *, served: Served, day: int, unsubscribes: int
+) -> Totals:
     """Sum up a day; money in whole cents, so that the order of adding does not matter."""
-    pairs, sales = lived.pairs, world.sales
-    sold = pairs.sale[settled.bought]
+    sales = world.sales
+    sold = tried.sale[served.bought]
     cents = np.round(100 * sales.price.astype(np.float64)).astype(np.int64)
     kept = np.round(cents * sales.margin_share).astype(np.int64)
     return Totals(
-        day=state.day,
-        mails=lived.mails,
-        visits=len(lived.visit_member),
-        views=len(pairs.sale),
-        clicks=int(pairs.clicked.sum()),
+        day=day,
+        mails=counts.mails,
+        visits=counts.visits,
+        views=counts.views,
+        clicks=counts.clicks,
         purchases=len(sold),
         revenue=int(cents[sold].sum()) / 100,
         margin=int(kept[sold].sum()) / 100,
-        first_brand_purchases=int(pairs.new[settled.bought].sum()),
-        unsubscribes=int((state.subscribed & ~after.subscribed).sum()),
+        first_brand_purchases=int(tried.new[served.bought].sum()),
+        unsubscribes=unsubscribes,
     )

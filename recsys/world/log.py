@@ -79,6 +79,14 @@ class _Rows:
 
 def make_log(world: World, block: Block, *, settled: Settled, day: int) -> Log:
     """Write down what a block of members did on a day, once stock is settled."""
+    return Log(
+        **events_of(world, block, settled=settled, day=day),
+        **places_shown(shown_of(block), day=day),
+    )
+
+
+def events_of(world: World, block: Block, *, settled: Settled, day: int) -> dict[str, np.ndarray]:
+    """Return the columns of the events of a block on a day, in order of (member, at)."""
     rows = [*_without_sale(block), *_with_sale(block, settled)]
     member = np.concatenate([part.member for part in rows])
     at = np.concatenate([part.at for part in rows])
@@ -87,15 +95,14 @@ def make_log(world: World, block: Block, *, settled: Settled, day: int) -> Log:
     order = np.argsort((member.astype(np.uint64) << np.uint64(37)) | within, kind="stable")
     kind = np.concatenate([np.full(len(part.member), part.kind, dtype=np.uint8) for part in rows])
     sale = np.concatenate([part.sale for part in rows])
-    return Log(
-        member=member[order].astype(np.int32),
-        sale=sale[order].astype(np.int32),
-        at=at[order],
-        kind=kind[order],
-        channel=np.concatenate([part.channel for part in rows])[order],
-        flags=np.concatenate([part.flags for part in rows])[order],
-        **_shown(block, day=day),
-    )
+    return {
+        "member": member[order].astype(np.int32),
+        "sale": sale[order].astype(np.int32),
+        "at": at[order],
+        "kind": kind[order],
+        "channel": np.concatenate([part.channel for part in rows])[order],
+        "flags": np.concatenate([part.flags for part in rows])[order],
+    }
 
 
 def _without_sale(block: Block) -> list[_Rows]:
@@ -144,21 +151,46 @@ def _device(phone: Bool) -> U8:
     return np.where(phone, Channel.APP, Channel.WEB).astype(np.uint8)
 
 
-def _shown(block: Block, *, day: int) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Shown:
+    """The slates of k members on one day."""
+
+    member: I64
+    sale: I64
+    """I64[k, SLOTS], padded with NONE."""
+    propensity: F32
+    mail_at: I64
+    """When it was rendered in the mail, or NEVER."""
+    page_at: I64
+    """When it was first rendered on the page, or NEVER."""
+
+
+def shown_of(block: Block) -> Shown:
+    """Return the slates of a block."""
+    return Shown(
+        member=block.shown_member,
+        sale=block.shown_sale,
+        propensity=block.shown_propensity,
+        mail_at=block.shown_mail_at,
+        page_at=block.shown_page_at,
+    )
+
+
+def places_shown(shown: Shown, *, day: int) -> dict[str, np.ndarray]:
     """Return the columns of the places shown: one row a place, in mails and at first visits."""
-    shown_at = np.stack([block.shown_mail_at, block.shown_page_at], axis=1)
+    shown_at = np.stack([shown.mail_at, shown.page_at], axis=1)
     slate, way = places(shown_at != NEVER)
     at = shown_at[slate, way]
     channel = np.array([Channel.MAIL, Channel.WEB], dtype=np.uint8)[way]
-    sale = block.shown_sale.take(slate, axis=0)
+    sale = shown.sale.take(slate, axis=0)
     columns: dict[str, np.ndarray] = {
-        "shown_member": np.repeat(block.shown_member[slate].astype(np.int32), SLOTS),
+        "shown_member": np.repeat(shown.member[slate].astype(np.int32), SLOTS),
         "shown_sale": sale.ravel().astype(np.int32),
         "shown_at": np.repeat(at, SLOTS),
         "shown_day": np.full(sale.size, day, dtype=np.int16),
         "shown_slot": np.tile(np.arange(SLOTS, dtype=np.int16), len(slate)),
         "shown_channel": np.repeat(channel, SLOTS),
-        "shown_propensity": block.shown_propensity.take(slate, axis=0).ravel(),
+        "shown_propensity": shown.propensity.take(slate, axis=0).ravel(),
     }
     kept = sale.ravel() != NONE
     return columns if kept.all() else {name: of[kept] for name, of in columns.items()}

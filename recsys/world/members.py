@@ -20,6 +20,9 @@ LEAVING_A_MONTH = 0.02
 NEED_DAYS = 45
 """Needs may switch on or off once in so many days."""
 FOREVER = 10_000_000
+OLDEST = 1_400
+"""Days before day 0 on which the first members joined."""
+_AT_A_TIME = 65_536
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,60 @@ class Members:
         return moved
 
 
-def make_members(spec: FlashSales, *, days: int) -> Members:
-    """Make the members of a world; a referred one resembles who brought them."""
+@dataclass(frozen=True)
+class Joining:
+    """When members join: the one thing about a member that depends on all the others."""
+
+    count: int
+    """Members of the world."""
+    days: int
+    """Days on which the last of them join."""
+    before: I64
+    """Members who joined up to 1,400, 1,399, .. 1 days before day 0, I64[1400]."""
+
+    @classmethod
+    def nobody(cls) -> Joining:
+        """Return the joining of a world without members."""
+        return cls(count=0, days=0, before=np.zeros(OLDEST, dtype=np.int64))
+
+    def day(self, rows: I64) -> I32:
+        """Return the day each member joins; the last members join evenly on the way."""
+        late = int(JOINING_SHARE * self.count)
+        first = self.count - late
+        joined = np.searchsorted(self.before, rows, side="right") - OLDEST
+        on_the_way = (rows - first) * self.days // max(late, 1)
+        return np.where(rows < first, joined, on_the_way).astype(np.int32)
+
+
+def joining(spec: FlashSales, *, days: int) -> Joining:
+    """Count who joined when, some members at a time."""
     count = spec.num_members
-    key = keyed(spec.seed, Luck.MEMBER, np.arange(count))
-    joined, left = _lives(key, days=days)
-    referrer = _referrers(key)
-    like = np.where(referrer >= 0, referrer, np.arange(count))
-    cluster, weight = _tastes(key, key[like], seed=spec.seed)
+    counts = np.zeros(OLDEST, dtype=np.int64)
+    for first in range(0, count, _AT_A_TIME):
+        key = keyed(spec.seed, Luck.MEMBER, np.arange(first, min(first + _AT_A_TIME, count)))
+        ago = np.floor(OLDEST * draw(key, Luck.HABIT, 2) ** 1.5).astype(np.int64)
+        counts += np.bincount(OLDEST - 1 - ago, minlength=OLDEST)
+    return Joining(count=count, days=days, before=np.cumsum(counts))
+
+
+def make_members(spec: FlashSales, *, days: int) -> Members:
+    """Make all members of a world; days are those on which the last of them join."""
+    rows = np.arange(spec.num_members)
+    return members_at(spec, rows, joins=joining(spec, days=days))
+
+
+def members_at(spec: FlashSales, rows: I64, *, joins: Joining) -> Members:
+    """Make the members of given rows; a referred one resembles who brought them."""
+    key = keyed(spec.seed, Luck.MEMBER, rows)
+    joined = joins.day(rows)
+    referrer = _referrers(key, rows)
+    brought = np.flatnonzero(referrer >= 0)
+    like = key.copy()
+    like[brought] = keyed(spec.seed, Luck.MEMBER, referrer[brought])
+    cluster, weight = _tastes(key, like, seed=spec.seed)
     own = normals(key, STYLE_DIMS, Luck.OFFSET)
+    theirs = own.copy()
+    theirs[brought] = normals(like[brought], STYLE_DIMS, Luck.OFFSET)
     luck = draws(key, 10, Luck.HABIT)
     traits = normals(key, 7, Luck.HABIT, 1)
     woman, parent = luck[:, 0] < 0.65, luck[:, 1] < 0.35
@@ -109,11 +157,11 @@ def make_members(spec: FlashSales, *, days: int) -> Members:
     return Members(
         key=key,
         joined_day=joined,
-        left_day=left,
+        left_day=_leaving(key, joined),
         referrer=referrer,
         cluster=cluster,
         weight=weight,
-        offset=(0.6 * own[like] + 0.8 * own) * np.float32(0.3),
+        offset=(0.6 * theirs + 0.8 * own) * np.float32(0.3),
         drift=normals(key, STYLE_DIMS, Luck.DRIFT) * np.float32(0.08),
         need=_needs(woman, parent, traits[:, 2]),
         level=(0.8 * traits[:, 3]).astype(np.float32),
@@ -133,23 +181,19 @@ def make_members(spec: FlashSales, *, days: int) -> Members:
     )
 
 
-def _lives(key: U64, *, days: int) -> tuple[I32, I32]:
-    """Return the day each joins and leaves; the last members join evenly on the way."""
-    count = len(key)
-    late = int(JOINING_SHARE * count)
-    joined = np.sort(-1 - np.floor(1_400 * draw(key, Luck.HABIT, 2) ** 1.5)).astype(np.int32)
-    if late:
-        joined[count - late :] = np.arange(late) * days // late
+def _leaving(key: U64, joined: I32) -> I32:
+    """Return the day each member leaves."""
     month = np.floor(-np.log1p(-draw(key, Luck.HABIT, 3)) / LEAVING_A_MONTH * 30)
     left = np.minimum(np.maximum(joined, 0) + 1 + month, FOREVER)
-    return joined, left.astype(np.int32)
+    day: I32 = left.astype(np.int32)
+    return day
 
 
-def _referrers(key: U64) -> I32:
+def _referrers(key: U64, rows: I64) -> I32:
     """Return who brought each member: a fifth were brought by an earlier one."""
     luck = draws(key, 2, Luck.HABIT, 4)
-    earlier = np.floor(luck[:, 1].astype(np.float64) * np.arange(len(key))).astype(np.int32)
-    brought = (luck[:, 0] < 0.2) & (np.arange(len(key)) > 0)
+    earlier = np.floor(luck[:, 1].astype(np.float64) * rows).astype(np.int32)
+    brought = (luck[:, 0] < 0.2) & (rows > 0)
     return np.where(brought, earlier, np.int32(-1)).astype(np.int32)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ from recsys.domain.arrays import F32, I16, I64, NONE
 from recsys.world.brands import Brands, make_brands
 from recsys.world.clock import noons, season
 from recsys.world.draws import U32, on_grid
-from recsys.world.members import Members, make_members
+from recsys.world.members import Joining, Members, make_members, members_at
 from recsys.world.sales import Sales, make_sales
 from recsys.world.spec import FlashSales
 from recsys.world.state import State, first_state
@@ -55,6 +55,12 @@ class World:
 
 def make_world(spec: FlashSales, *, days: int = 0) -> World:
     """Make a world that can be played for `days` (0 = as the settings say)."""
+    members = make_members(spec, days=spec.num_days)
+    return replace(make_shop(spec, days=days), members=members)
+
+
+def make_shop(spec: FlashSales, *, days: int = 0) -> World:
+    """Make a world that has no members yet: what all blocks of members have in common."""
     days = days or spec.num_days
     at = noons(spec.zone, days)
     brands = make_brands(spec, days=spec.num_days)
@@ -63,7 +69,7 @@ def make_world(spec: FlashSales, *, days: int = 0) -> World:
         noons=at,
         brands=brands,
         sales=make_sales(spec, brands, noons=at),
-        members=make_members(spec, days=spec.num_days),
+        members=members_at(spec, np.zeros(0, dtype=np.int64), joins=Joining.nobody()),
     )
 
 

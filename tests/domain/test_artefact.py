@@ -3,33 +3,31 @@ from __future__ import annotations
 import errno
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from recsys.domain import artefact
+from recsys.domain import artefact, verify
+from recsys.domain import manifest as manifest_of
 from recsys.domain.artefact import (
+    DISK,
     current,
     open_artefact,
+    open_current,
     point,
     publish,
-    read_manifest,
-    retain,
-    sweep,
 )
 from recsys.domain.disk import Disk
 from recsys.domain.errors import (
     ArtefactError,
+    BrokenArtefactError,
     MissingArtefactError,
     NoRoomError,
+    SettingError,
 )
+from tests.reliability.faults import FaultyDisk
 
 
 def writer(content: str = "one") -> Callable[[Path], None]:
@@ -40,39 +38,6 @@ def writer(content: str = "one") -> Callable[[Path], None]:
         (draft / "empty.txt").write_bytes(b"")
 
     return write
-
-
-class RecordingDisk(Disk):
-    """Remembers every call, and fails the n-th."""
-
-    def __init__(self, fail_at: int | None = None, code: int = errno.ENOSPC) -> None:
-        self.calls: list[tuple[str, str]] = []
-        self.fail_at, self.code = fail_at, code
-
-    def _step(self, call: str, path: Path) -> None:
-        self.calls.append((call, path.name))
-        if len(self.calls) - 1 == self.fail_at:
-            raise OSError(self.code, os.strerror(self.code))
-
-    def mkdir(self, folder: Path) -> None:
-        self._step("mkdir", folder)
-        super().mkdir(folder)
-
-    def create(self, path: Path, data: bytes) -> None:
-        self._step("create", path)
-        super().create(path, data)
-
-    def sync(self, path: Path) -> None:
-        self._step("sync", path)
-        super().sync(path)
-
-    def chmod(self, path: Path, mode: int) -> None:
-        self._step("chmod", path)
-        super().chmod(path, mode)
-
-    def rename(self, source: Path, target: Path) -> None:
-        self._step("rename", target)
-        super().rename(source, target)
 
 
 def visible(root: Path) -> set[str]:
@@ -107,57 +72,88 @@ def test_a_damaged_folder_gives_way_and_is_kept_for_inspection(tmp_path: Path) -
     assert len(list(tmp_path.glob(".broken-step-1-*"))) == 1
 
 
+def test_a_disk_that_cannot_be_read_does_not_displace_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    folder = publish(tmp_path, "toy", writer(), name="step-1")
+    monkeypatch.setattr(verify, "digest", failing)
+    with pytest.raises(ArtefactError, match=r"cannot read .*step-1.*: Input/output error"):
+        publish(tmp_path, "toy", writer(), name="step-1")
+    monkeypatch.undo()
+    open_artefact(folder, "toy")
+    assert visible(tmp_path) == {"step-1"}
+    assert not list(tmp_path.glob(".broken*"))
+
+
 def test_files_are_synced_before_the_manifest_and_the_manifest_before_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = RecordingDisk()
+    disk = FaultyDisk()
     monkeypatch.setattr(artefact, "DISK", disk)
-    folder = publish(tmp_path, "toy", writer())
-    calls = [call for call in disk.calls if call[0] != "chmod"]
-    draft = calls[0][1]
-    assert calls == [
+    folder = publish(tmp_path / "root", "toy", writer())
+    draft = next(name for call, name in disk.calls if call == "mkdir")
+    assert disk.calls == [
+        ("make_root", "root"),
+        ("sync", tmp_path.name),
         ("mkdir", draft),
+        # the mode before the sync: what is synced is what all may read
+        ("chmod", "empty.txt"),
         ("sync", "empty.txt"),
+        ("chmod", "members.csv"),
         ("sync", "members.csv"),
+        ("chmod", "ids.json"),
         ("sync", "ids.json"),
+        ("chmod", "sales"),
         ("sync", "sales"),
         ("sync", draft),
         ("create", "manifest.json"),
+        ("chmod", draft),
         ("sync", draft),
         ("rename", folder.name),
-        ("sync", tmp_path.name),
+        ("sync", "root"),
     ]
+    disk.calls.clear()
+    point(tmp_path / "root", folder.name)
+    pointer = f".CURRENT.{os.getpid()}"
+    assert disk.calls == [("create", pointer), ("rename", "CURRENT"), ("sync", "root")]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-def test_a_failing_disk_leaves_the_old_artefact_and_no_half_of_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+def test_what_is_written_is_on_the_disk_before_create_and_sync_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = publish(tmp_path, "toy", writer())
-    point(tmp_path, old.name)
-    counting = RecordingDisk()
-    monkeypatch.setattr(artefact, "DISK", counting)
-    publish(tmp_path / "elsewhere", "toy", writer("two"))
-    steps = len(counting.calls)
-    error = NoRoomError if code in {errno.ENOSPC, errno.EDQUOT} else ArtefactError
-    for n in range(steps - 1):  # the last call syncs the root: by then the new one is whole
-        monkeypatch.setattr(artefact, "DISK", RecordingDisk(n, code))
-        with pytest.raises(error, match=r"cannot write .*(draft|json|csv)"):
-            publish(tmp_path, "toy", writer("two"))
-        assert visible(tmp_path) == {old.name, "CURRENT", "elsewhere"}
-        open_artefact(current(tmp_path), "toy")
-    assert not list(tmp_path.glob(".draft*"))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    disk = Disk()
+    disk.create(tmp_path / "a.json", b"{}")
+    disk.sync(tmp_path)
+    assert synced == [(tmp_path / "a.json").stat().st_ino, tmp_path.stat().st_ino]
+    with pytest.raises(FileExistsError):
+        disk.create(tmp_path / "a.json", b"{}")
 
 
-def test_a_failing_disk_leaves_the_pointer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old, new = publish(tmp_path, "toy", writer()), publish(tmp_path, "toy", writer("two"))
-    point(tmp_path, old.name)
-    for n in range(2):
-        monkeypatch.setattr(artefact, "DISK", RecordingDisk(n))
-        with pytest.raises(NoRoomError):
-            point(tmp_path, new.name)
-        assert current(tmp_path) == old
-        assert not list(tmp_path.glob(".CURRENT*"))
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_service_may_read_what_is_published_whatever_the_umask(
+    tmp_path: Path, umask: int
+) -> None:
+    def write(draft: Path) -> None:
+        assert draft.stat().st_mode & 0o777 == 0o700
+        writer()(draft)
+        (draft / "sales" / "nothing").mkdir()
+
+    before = os.umask(umask)
+    try:
+        root = tmp_path / "above" / "root"
+        folder = publish(root, "toy", write)
+        point(root, folder.name)
+    finally:
+        os.umask(before)
+    places = [root.parent, root, folder, *folder.rglob("*"), root / "CURRENT"]
+    modes = {path: path.stat().st_mode & 0o777 for path in places}
+    assert modes == {path: 0o755 if path.is_dir() else 0o444 for path in places}
+    open_artefact(folder, "toy")
 
 
 def test_a_writer_out_of_room_is_named_and_leaves_nothing(tmp_path: Path) -> None:
@@ -170,12 +166,60 @@ def test_a_writer_out_of_room_is_named_and_leaves_nothing(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_room_is_said_before_the_first_write(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("faiss: write error in x: 3 != 4 (No space left on device)"),
+        ValueError("parquet: underlying IO error: No space left on device (os error 28)"),
+        OSError("100000 requested and 4064 written"),
+    ],
+)
+def test_libraries_that_say_it_in_their_own_words_are_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def write(draft: Path) -> None:
+        (draft / "a.csv").write_text("a")
+        os.utime(draft / "a.csv", (1, 1))
+        (draft / "b.npy").write_text("half")
+        raise error
+
+    full = os.statvfs_result((4096, 4096, 9, 0, 0, 9, 9, 9, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    with pytest.raises(NoRoomError, match=r"cannot write .*b\.npy: No space"):
+        publish(tmp_path, "toy", write)
+    assert visible(tmp_path) == set()
+
+
+def test_an_error_of_the_writer_itself_stays_what_it_is(tmp_path: Path) -> None:
+    def write(draft: Path) -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        publish(tmp_path, "toy", write)
+    assert visible(tmp_path) == set()
+
+
+def test_too_little_room_is_said_before_the_first_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write(draft: Path) -> None:
         raise AssertionError("nothing may be written")
 
-    with pytest.raises(NoRoomError, match="bytes free"):
-        publish(tmp_path, "toy", write, bytes_needed=1 << 60)
+    monkeypatch.setattr(DISK, "free_bytes", lambda _: 1_099)
+    with pytest.raises(NoRoomError, match="1,099 bytes free, toy needs 1,100"):
+        publish(tmp_path, "toy", write, bytes_needed=1_000)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(DISK, "free_bytes", lambda _: 1_100)
+    publish(tmp_path, "toy", writer(), bytes_needed=1_000)
+
+
+def test_a_list_of_files_too_long_to_be_read_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest_of, "MAX_MANIFEST_BYTES", 500)
+    with pytest.raises(SettingError, match="3 files make a manifest"):
+        publish(tmp_path, "toy", writer())
+    assert visible(tmp_path) == set()
 
 
 @pytest.mark.parametrize("name", ["model.pkl", "net.pt", ".hidden.csv", "a b.csv"])
@@ -188,12 +232,51 @@ def test_files_that_run_code_or_have_odd_names_are_not_published(tmp_path: Path,
     assert visible(tmp_path) == set()
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc", "a/../b", "", ".x", "a/b/c/d", "x\n", "é"])
+def test_links_are_not_published(tmp_path: Path) -> None:
+    def write(draft: Path) -> None:
+        (draft / "a.csv").symlink_to("/etc/hostname")
+
+    with pytest.raises(ValueError, match="no plain file"):
+        publish(tmp_path, "toy", write)
+    assert visible(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a/b", "", ".x", "CURRENT", "x\n", "é"])
 def test_names_cannot_leave_the_root(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="is no name"):
         publish(tmp_path, "toy", writer(), name=name)
     with pytest.raises(ValueError, match="is no name"):
         point(tmp_path, name)
+
+
+def test_what_a_killed_pointer_left_is_swept_and_a_retired_folder_is_not_pointed_at(
+    tmp_path: Path,
+) -> None:
+    folder = publish(tmp_path, "toy", writer())
+    (tmp_path / ".CURRENT.1").write_text("half")
+    point(tmp_path, folder.name)
+    assert not list(tmp_path.glob(".CURRENT*"))
+    with pytest.raises(MissingArtefactError, match="nothing published"):
+        point(tmp_path, "retired")
+    assert current(tmp_path) == folder
+
+
+def test_a_folder_that_is_retired_while_it_is_opened_is_followed_by_the_next(
+    tmp_path: Path,
+) -> None:
+    old, new = publish(tmp_path, "toy", writer()), publish(tmp_path, "toy", writer("two"))
+    point(tmp_path, old.name)
+
+    def opens(folder: Path) -> str:
+        if folder == old:
+            point(tmp_path, new.name)
+            old.rename(tmp_path / ".gone-old")
+        return open_artefact(folder, "toy").fingerprint
+
+    assert open_current(tmp_path, opens) == new.name
+    (new / "members.csv").unlink()
+    with pytest.raises(BrokenArtefactError, match=r"members\.csv is missing"):
+        open_current(tmp_path, opens)
 
 
 def test_current_is_refused_when_it_names_nothing(tmp_path: Path) -> None:
@@ -207,70 +290,3 @@ def test_current_is_refused_when_it_names_nothing(tmp_path: Path) -> None:
     (tmp_path / "CURRENT").write_text("../../etc\n")
     with pytest.raises(MissingArtefactError, match="not there"):
         current(tmp_path)
-
-
-def test_only_drafts_of_dead_makers_are_swept(tmp_path: Path) -> None:
-    (tmp_path / ".draft-1-dead").mkdir()
-    (tmp_path / ".draft-1-dead.lock").touch()
-
-    def write(draft: Path) -> None:
-        assert sweep(tmp_path) == 0
-        writer()(draft)
-
-    folder = publish(tmp_path, "toy", write)
-    assert visible(tmp_path) == {folder.name}
-    assert not list(tmp_path.glob(".draft*"))
-
-
-def test_the_newest_the_current_the_young_and_the_parents_stay(tmp_path: Path) -> None:
-    old = [publish(tmp_path, "toy", writer(f"{n}"), counts={"n": n}) for n in range(5)]
-    child = publish(tmp_path, "toy", writer("child"), parents={"run": old[1].name})
-    point(tmp_path, old[2].name)
-    assert retain(tmp_path, keep=1) == []
-    later = datetime.now(UTC) + timedelta(hours=2)
-    gone = retain(tmp_path, keep=1, now=later)
-    assert gone == sorted(folder.name for folder in (old[0], old[3], old[4]))
-    assert visible(tmp_path) == {old[1].name, old[2].name, child.name, "CURRENT"}
-    assert not list(tmp_path.glob(".gone*"))
-
-
-PUBLISHER = """
-import sys
-from pathlib import Path
-from recsys.domain.artefact import point, publish
-root, first = Path(sys.argv[1]), int(sys.argv[2])
-print("ready", flush=True)
-for n in range(first, first + 100_000):
-    def write(draft):
-        (draft / "sub").mkdir()
-        for part in range(3):
-            (draft / "sub" / f"{part}.csv").write_text(f"{n}," * 5_000)
-    point(root, publish(root, "toy", write, counts={"n": n}).name)
-"""
-
-
-def test_a_killed_publisher_leaves_a_whole_artefact(tmp_path: Path) -> None:
-    point(tmp_path, publish(tmp_path, "toy", writer(), counts={"n": -1}).name)
-    rng = random.Random(7)
-    published = set()
-    for turn in range(30):
-        child = subprocess.Popen(
-            [sys.executable, "-c", PUBLISHER, str(tmp_path), str(turn * 1000)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        assert child.stdout is not None
-        child.stdout.readline()
-        with pytest.raises(subprocess.TimeoutExpired):
-            child.wait(rng.uniform(0.001, 0.12))
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-        manifest = open_artefact(current(tmp_path), "toy")
-        published.add(manifest.counts["n"])
-        for name in visible(tmp_path) - {"CURRENT"}:
-            open_artefact(tmp_path / name, "toy")
-            assert read_manifest(tmp_path / name).fingerprint == name
-    assert len(published) > 3
-    sweep(tmp_path)
-    assert not list(tmp_path.glob(".draft*"))

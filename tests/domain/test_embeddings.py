@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys.domain.embeddings import Embeddings
+from recsys.domain.embeddings import BLOCK, Embeddings
 
 
 def some(dim: int = 6, unit_dims: int = 5) -> Embeddings:
@@ -29,3 +29,30 @@ def test_a_cut_keeps_directions_lengths_of_one_and_what_follows_the_unit_part() 
 def test_a_cut_that_leaves_nothing_or_takes_nothing_away_is_refused(width: int) -> None:
     with pytest.raises(ValueError, match=f"width {width} of vectors of 6"):
         some().cut(width)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "said"),
+    [
+        (BLOCK + 3, 1, np.nan, "not finite"),
+        (BLOCK + 3, 1, np.inf, "not finite"),
+        (BLOCK + 3, 2, np.nan, "not finite"),
+        (BLOCK + 3, 2, 3e38, None),
+        (BLOCK + 3, 1, 3e38, "lengths other than 1"),
+        (BLOCK - 1, 0, 1.0002, "lengths other than 1"),
+        (0, 0, 0.9998, "lengths other than 1"),
+        (BLOCK, 0, 1.00005, None),
+    ],
+)
+def test_one_number_among_many_vectors_is_seen(
+    row: int, column: int, value: float, said: str | None
+) -> None:
+    vectors = np.zeros((BLOCK + 10, 3), dtype=np.float32)
+    vectors[:, 0] = 1
+    vectors[row, column] = value
+    ids = np.arange(len(vectors)).astype(str)
+    if said is None:
+        assert len(Embeddings(ids, vectors, 2, "f").unit) == len(vectors)
+        return
+    with pytest.raises(ValueError, match=said):
+        Embeddings(ids, vectors, 2, "f")

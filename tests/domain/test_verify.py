@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from recsys.domain import verify
 from recsys.domain.artefact import open_artefact, publish
 from recsys.domain.errors import (
     ArtefactError,
@@ -15,7 +18,7 @@ from recsys.domain.errors import (
     MissingArtefactError,
     OldLayoutError,
 )
-from recsys.domain.manifest import Manifest, parse_manifest
+from recsys.domain.manifest import FileFact, Manifest, parse_manifest
 
 
 def writer(content: str = "one") -> Callable[[Path], None]:
@@ -105,3 +108,57 @@ def test_another_kind_layout_or_no_folder_is_refused(tmp_path: Path) -> None:
     older = Manifest(kind="toy", files={}, made_at="2026-01-01T00:00:00+00:00", layout=0)
     with pytest.raises(OldLayoutError, match="layout 0"):
         parse_manifest(older.to_bytes(), "old/manifest.json")
+
+
+def test_a_link_in_place_of_the_folder_or_of_one_inside_is_refused(tmp_path: Path) -> None:
+    folder = publish(tmp_path, "toy", writer())
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(BrokenArtefactError, match="is a link"):
+        open_artefact(tmp_path / "link", "toy")
+    (folder / "sales").rename(tmp_path / "elsewhere")
+    (folder / "sales").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BrokenArtefactError, match="sales is surplus"):
+        open_artefact(folder, "toy")
+
+
+@pytest.mark.parametrize("path", ["../a.csv", "/etc/a.csv", "a/b/c/d.csv", ".a.csv", "a.pkl", "a"])
+def test_a_manifest_that_lists_what_no_artefact_holds_is_refused(tmp_path: Path, path: str) -> None:
+    fact = FileFact(bytes=0, sha256=sha256(b"").hexdigest())
+    listed = Manifest(kind="toy", files={path: fact}, made_at="2026-01-01T00:00:00+00:00")
+    (tmp_path / "manifest.json").write_bytes(listed.to_bytes())
+    with pytest.raises(BrokenArtefactError, match="lists what no artefact holds"):
+        open_artefact(tmp_path, "toy")
+
+
+@pytest.mark.parametrize("size", [(4 << 20) + 1, 0])
+def test_a_manifest_of_a_wrong_size_is_refused(tmp_path: Path, size: int) -> None:
+    with (tmp_path / "manifest.json").open("wb") as file:
+        file.truncate(size)
+    with pytest.raises(BrokenArtefactError, match=r"manifest\.json"):
+        open_artefact(tmp_path, "toy")
+
+
+def test_sizes_are_compared_before_any_content_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_is_read(path: Path) -> str:
+        raise AssertionError(f"{path} is read")
+
+    folder = publish(tmp_path, "toy", writer())
+    monkeypatch.setattr(verify, "digest", nothing_is_read)
+    (folder / "members.csv").chmod(0o644)
+    (folder / "members.csv").write_text("longer than before" * 99)
+    with pytest.raises(BrokenArtefactError, match=r"members\.csv has 1,782 bytes"):
+        open_artefact(folder, "toy")
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    folder = publish(tmp_path, "toy", writer())
+    monkeypatch.setattr(verify, "digest", failing)
+    with pytest.raises(ArtefactError, match=r"cannot read .*(csv|json|txt): Input/output error"):
+        open_artefact(folder, "toy")

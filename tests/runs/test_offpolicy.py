@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from recsys.public.open_bandit import OpenBandit
 from recsys.public.open_bandit import logged as read_bandit
 from recsys.runs.logs import SlateLog, logged
 from recsys.runs.offpolicy import described
+from recsys.serve.feedback import Feedback, Outcome, Told
 from tests.runs import logs
 from tests.runs.starting import verb
 
@@ -113,6 +115,27 @@ def test_text_tables_are_read_as_well(tmp_path: Path) -> None:
     words = ["data.outcomes=outcomes.csv", "data.target=target.csv"]
     after = asked(tmp_path, "data=slate_log", *words)
     assert value_of(before) == value_of(after)
+
+
+def test_what_a_service_was_told_bit_by_bit_is_one_outcome_a_slot(tmp_path: Path) -> None:
+    made = logs.slate_log(tmp_path)
+    whole = made["outcomes"].to_dicts()
+    names = ("opened", "clicked", "visited", "bought", "unsubscribed")
+    told = [
+        # first the opening, then all of it, then all of it again by a caller who got no answer
+        [Outcome(**{**row, **dict.fromkeys(names[1:], False), "margin": 0.0}) for row in whole],
+        [Outcome(**row) for row in whole],
+        [Outcome(**row) for row in whole],
+    ]
+    kept = Feedback(tmp_path / "feedback")
+    for rows in told:
+        for future in kept.store(Told(outcomes=tuple(rows)), now=datetime.now(UTC)):
+            future.result(timeout=30)
+    kept.close()
+    plain = source(tmp_path)
+    frame, notes = logged(plain.model_copy(update={"outcomes": str(tmp_path / "feedback")}))
+    assert frame.equals(logged(plain)[0])
+    assert any("outcomes-" in note for note in notes)
 
 
 def test_what_fits_no_row_of_the_log_is_counted(tmp_path: Path) -> None:

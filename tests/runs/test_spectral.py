@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from recsys.domain.artefact import open_artefact
-from recsys.serve.answers import AskSimilar
+from recsys.serve.asks import AskSimilar
 from recsys.serve.bundle import Bundle, open_bundle
 from recsys.serve.recommender import Recommender
 from tests.runs.starting import SMALL, only, verb
@@ -147,7 +147,7 @@ def test_sales_that_came_after_the_fit_have_no_coordinates(journey: Journey) -> 
         refreshed = verb(journey.folder, "refresh")
         assert refreshed.returncode == 0, refreshed.stderr
         sales = current(journey.folder).parts.sales
-        is_new = sales.ids == "tomorrow"
+        is_new = np.asarray(sales.ids) == "tomorrow"
         assert is_new.sum() == 1
         assert not sales.vectors[is_new, DIM:].any()
         assert sales.vectors[~is_new, DIM:].any(axis=1).all()

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from recsys.serve.bundle import open_bundle
 from recsys.serve.http import app
+from recsys.serve.keys import Keys
 from recsys.serve.live import Live
 from recsys.serve.recommender import Recommender
 from recsys.serve.spec import Serve
@@ -43,15 +44,19 @@ class Asker:
 class Service:
     """An app over a folder of bundles, asked in this process."""
 
-    def __init__(self, root: Path, clock: int | None = None) -> None:
-        spec = Serve(bundles_dir=str(root))
+    def __init__(
+        self, root: Path, clock: int | None = None, *, keys: Path | None = None, **settings: Any
+    ) -> None:
+        named = None if keys is None else str(keys)
+        spec = Serve(bundles_dir=str(root), keys=named, **settings)
         self.told: list[str] = []
 
         def load(folder: Path) -> Recommender:
             return Recommender(open_bundle(folder), None if clock is None else lambda: clock)
 
         self.live = Live(spec, load, said=lambda event, what: self.told.append(f"{event} {what}"))
-        self.app = app(self.live, spec)
+        held = None if keys is None else Keys(keys, said=lambda _event, _what: None)
+        self.app = app(self.live, spec, held)
         self.client = Asker(self.app)
 
     def post(self, path: str, **body: Any) -> httpx.Response:

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recsys.domain import verify
 from recsys.domain.arrays import F32
 from recsys.domain.artefact import current, publish
 from recsys.domain.dataset import Dataset
+from recsys.domain.disk import digest
 from recsys.domain.errors import ArtefactError, BrokenArtefactError
 from recsys.domain.manifest import Manifest
 from recsys.evaluate import tradeoff
 from recsys.retrieval.spec import Exact, Hnsw, Ivf, Retrieval
-from recsys.serve.bundle import Bundle, gains, open_bundle, publish_bundle
+from recsys.serve.bundle import Bundle, open_bundle, publish_bundle
 from recsys.serve.parts import BundleParts
 from tests.evaluate.materials import rival
 from tests.serve.conftest import parts_of
@@ -53,7 +55,7 @@ def test_an_opened_bundle_makes_the_slates_it_was_judged_with(
     before, after = (p.slates(members, shelf, slots=5) for p in (parts, bundle.parts))
     np.testing.assert_array_equal(before.sales, after.sales)
     np.testing.assert_array_equal(before.reason, after.reason)
-    np.testing.assert_allclose(gains(before), gains(after), rtol=1e-6)
+    np.testing.assert_allclose(before.gains, after.gains, rtol=1e-6)
 
 
 def test_what_settings_cost_comes_back_as_it_was_and_may_be_unknown(
@@ -186,6 +188,11 @@ def other_weights(draft: Path) -> None:
         (rewritten("sales/vectors.npy", lambda v: v * 2), "lengths other than 1"),
         (rewritten("sales/vectors.npy", lambda v: v * np.nan), "not finite"),
         (rewritten("sales/vectors.npy", lambda v: v[:, :-1].copy()), "widths"),
+        (rewritten("members/ids/row.npy", lambda v: v[::-1].copy()), "does not find the ids"),
+        (rewritten("members/ids/key.npy", lambda v: v[::-1].copy()), "not in order"),
+        (rewritten("members/ids/personalise.npy", itemgetter(slice(-1))), "60 members"),
+        (rewritten("shop/engaged/maker_times.npy", itemgetter(slice(-1))), "by maker"),
+        (rewritten("shop/engaged/sale_ptr.npy", itemgetter(slice(1, None))), "by sale"),
     ],
 )
 def test_a_whole_bundle_that_answers_otherwise_is_refused(
@@ -196,6 +203,18 @@ def test_a_whole_bundle_that_answers_otherwise_is_refused(
         open_bundle(wrong)
 
 
+def before_tables(draft: Path) -> None:
+    for folder in ("members/ids", "shop/engaged"):
+        shutil.rmtree(draft / folder)
+
+
+def test_a_bundle_of_before_there_were_tables_still_opens(bundle: Bundle, tmp_path: Path) -> None:
+    old = open_bundle(resealed(bundle, tmp_path, before_tables)).parts
+    assert old.indexes is None
+    assert old.members.ids.tolist() == bundle.parts.members.ids.tolist()
+    assert old.member_ids.rows(["m0003", "nobody"]).tolist() == [3, -1]
+
+
 def nothing(_draft: Path) -> None:
     return
 
@@ -203,3 +222,35 @@ def nothing(_draft: Path) -> None:
 def test_a_bundle_whose_content_is_the_same_passes(bundle: Bundle, tmp_path: Path) -> None:
     same = open_bundle(resealed(bundle, tmp_path, nothing))
     assert same.parts.zone == bundle.parts.zone
+
+
+def test_ids_that_stand_there_twice_are_not_published(parts: BundleParts, tmp_path: Path) -> None:
+    twice = np.asarray(parts.members.ids).copy()
+    twice[7] = twice[3]
+    with pytest.raises(ValueError, match="1 ids of members stand there twice"):
+        publish_bundle(replace(parts, members=replace(parts.members, ids=twice)), tmp_path)
+    assert list(tmp_path.glob("*")) == []
+
+
+def test_a_worker_takes_the_bytes_on_trust_and_nothing_else(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+
+    def noted(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(verify, "digest", noted)
+    same = open_bundle(bundle.folder, verified=bundle.generation)
+    assert hashed == []
+    assert same.generation == bundle.generation
+    assert len(open_bundle(bundle.folder).manifest.files) == len(hashed) > 20
+    with pytest.raises(BrokenArtefactError, match=f"not the {'0' * 16} that was verified"):
+        open_bundle(bundle.folder, verified="0" * 16)
+    cut = shutil.copytree(bundle.folder, tmp_path / "cut")
+    file = cut / "members" / "vectors.npy"
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(BrokenArtefactError, match=r"vectors\.npy has"):
+        open_bundle(cut, verified=bundle.generation)

@@ -1,25 +1,50 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from recsys.serve.ids import Ids
+from recsys.domain.idtable import IdTable
+from recsys.serve import ids
+from tests.serve.resting import is_mapped
 
-
-@given(st.lists(st.text(max_size=5), unique=True), st.lists(st.text(max_size=5)))
-def test_an_id_finds_its_row_and_others_none(known: list[str], asked: list[str]) -> None:
-    ids = Ids("sale", np.array(known, dtype=object))
-    assert ids.rows(known).tolist() == list(range(len(known)))
-    wanted = [known.index(one) if one in known else -1 for one in asked]
-    assert ids.rows(asked).tolist() == wanted
+KNOWN = ["m3", "", "Élodie", "m1"]
+CONSENT = np.array([True, False, True, True])
 
 
-@pytest.mark.parametrize(
-    ("ids", "said"),
-    [(["a", "b", "a"], "1 ids of sales stand there twice"), (["a", None], "a sale is missing")],
-)
-def test_ids_that_cannot_be_told_apart_are_refused(ids: list[str | None], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Ids("sale", np.array(ids, dtype=object))
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    ids.write(IdTable.of(KNOWN, "member"), CONSENT, tmp_path)
+    return tmp_path
+
+
+def test_a_table_comes_back_mapped_and_finds_its_ids(folder: Path) -> None:
+    table, consent = ids.read(folder)
+    arrays = (table.text, table.start, table.order.key, table.order.row, consent)
+    assert all(is_mapped(array) for array in arrays)
+    assert table.tolist() == KNOWN
+    assert table.rows(["m1", "m2", ""]).tolist() == [3, -1, 1]
+    np.testing.assert_array_equal(consent, CONSENT)
+
+
+def test_other_programs_read_ids_and_consent_in_the_order_of_rows(folder: Path) -> None:
+    frame = pl.read_parquet(folder / ids.FILE)
+    assert frame.to_dict(as_series=False) == {"member": KNOWN, "personalise": CONSENT.tolist()}
+
+
+def test_nobody_is_a_table_too(tmp_path: Path) -> None:
+    ids.write(IdTable.of([], "member"), np.zeros(0, dtype=np.bool_), tmp_path)
+    table, consent = ids.read(tmp_path)
+    assert (len(table), len(consent)) == (0, 0)
+    assert table.rows(["m1"]).tolist() == [-1]
+
+
+def test_a_folder_without_a_table_is_read_from_what_others_read(folder: Path) -> None:
+    for file in (folder / ids.TABLE).iterdir():
+        file.unlink()
+    (folder / ids.TABLE).rmdir()
+    table, consent = ids.read(folder)
+    assert table.rows(KNOWN).tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(consent, CONSENT)

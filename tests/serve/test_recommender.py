@@ -11,8 +11,8 @@ from recsys.domain.arrays import NONE
 from recsys.domain.errors import UnknownMemberError, UnknownSaleError
 from recsys.domain.events import HOUR
 from recsys.domain.slates import Reason
-from recsys.serve.answers import AskSimilar
-from recsys.serve.bundle import Bundle, gains
+from recsys.serve.asks import AskSimilar
+from recsys.serve.bundle import Bundle
 from recsys.serve.recommender import Recommender, iso
 
 STRANGER = "nobody"
@@ -41,7 +41,7 @@ def test_a_slate_is_that_of_the_ranker_and_its_parts_add_up(
     assert not answer.short
     assert [place.sale for place in answer.sales] == parts.sales.ids[slates.sales[0]].tolist()
     assert [place.slot for place in answer.sales] == [1, 2, 3, 4]
-    for place, gain, reason in zip(answer.sales, gains(slates)[0], slates.reason[0], strict=True):
+    for place, gain, reason in zip(answer.sales, slates.gains[0], slates.reason[0], strict=True):
         assert place.taste + place.new + place.curated == pytest.approx(place.gain, abs=0)
         assert place.gain == pytest.approx(float(gain), rel=1e-5)
         assert place.reason == Reason(int(reason)).name.lower()

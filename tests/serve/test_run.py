@@ -96,11 +96,11 @@ class Crowd:
         client = Client(self._url, tries=1)
         while not self._done.is_set():
             try:
-                slates = client.recommend([KNOWN, "nobody"], slots=4)
+                slates = client.batch([KNOWN, "nobody"], slots=4)
             except ServiceError as error:
                 self.failed.append(error)
                 break
-            generations = {slate["generation"] for slate in slates}
+            generations = {slate.generation for slate in slates}
             self.asked += 1
             self.mixed += len(generations) != 1
             self.generations |= generations
@@ -109,7 +109,7 @@ class Crowd:
 
 def until(client: Client, generation: str) -> None:
     deadline = time.monotonic() + 20
-    while client.shelf()["generation"] != generation:
+    while client.ready()["generation"] != generation:
         assert time.monotonic() < deadline, "the new bundle never answered"
         time.sleep(0.02)
 
@@ -124,7 +124,7 @@ def test_it_swaps_under_requests_refuses_damage_by_name_and_drains(
         client = Client(service.url)
         for seed in range(2, 7):
             until(client, publish_bundle(parts_of(dataset, seed=seed), root).name)
-        last = client.shelf()["generation"]
+        last = client.ready()["generation"]
         bad = publish_bundle(parts_of(dataset, seed=9), root, make_current=False)
         (bad / "sales" / "vectors.npy").chmod(0o644)
         with (bad / "sales" / "vectors.npy").open("r+b") as file:
@@ -133,7 +133,7 @@ def test_it_swaps_under_requests_refuses_damage_by_name_and_drains(
         (root / "draft").write_text(f"{bad.name}\n")
         (root / "draft").replace(root / "CURRENT")
         time.sleep(0.5)
-        assert client.shelf()["generation"] == last
+        assert client.ready()["generation"] == last
         crowd.leave()
         assert crowd.failed == []
         assert crowd.mixed == 0
@@ -154,14 +154,14 @@ def test_it_swaps_under_requests_refuses_damage_by_name_and_drains(
 def test_told_to_stop_it_says_so_first_and_finishes_what_it_accepted(root: Path) -> None:
     with running(root, drain_grace_seconds=1.0) as service:
         client = Client(service.url, tries=1)
-        client.recommend([KNOWN])
+        client.batch([KNOWN])
         service.child.send_signal(signal.SIGTERM)
         seen, answered = False, 0
         deadline = time.monotonic() + 0.8
         while time.monotonic() < deadline:
-            answered += len(client.recommend([KNOWN]))
+            answered += len(client.batch([KNOWN]))
             try:
-                client._ask("GET", "/readyz", None)
+                client.ready()
             except ServiceError as error:
                 seen = seen or error.error == "draining"
         client.close()
@@ -174,14 +174,14 @@ def test_told_to_stop_it_says_so_first_and_finishes_what_it_accepted(root: Path)
 def test_ctrl_c_stops_at_once_and_a_killed_service_answers_the_same_again(root: Path) -> None:
     with running(root) as service:
         client = Client(service.url)
-        before = client.recommend([KNOWN, "nobody"])
+        before = client.batch([KNOWN, "nobody"])
         client.close()
         service.child.kill()
         service.child.communicate()
     with running(root) as service:
         client = Client(service.url)
-        assert client.recommend([KNOWN, "nobody"]) == before
-        assert client.similar(sale="s0001", k=3, scope="archive")["sales"]
+        assert client.batch([KNOWN, "nobody"]) == before
+        assert client.similar(sale="s0001", k=3, scope="archive")
         with pytest.raises(ServiceError, match="unknown_sale"):
             client.similar(sale="nothing")
         client.close()
@@ -210,7 +210,7 @@ def test_a_client_without_a_service_says_so() -> None:
         port = free.getsockname()[1]
     client = Client(f"http://127.0.0.1:{port}", tries=1)
     with pytest.raises(ServiceError, match="no_answer"):
-        client.recommend(["m1"])
+        client.recommend("m1")
 
 
 def test_people_are_greeted_before_the_log_begins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,159 @@
+"""The routes that answer with slates, and with what a slate was made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+from fastapi import Request, Response
+
+from recsys.serve import replies
+from recsys.serve.answers import MAX_PLACES, Answer
+from recsys.serve.asks import Ask, AskMany, AskWhy
+from recsys.serve.guard import Guard
+from recsys.serve.live import Live
+from recsys.serve.metrics import Metrics
+from recsys.serve.newcomer import Newcomer
+from recsys.serve.recommender import Recommender, iso
+from recsys.serve.refusal import RefusedError
+from recsys.serve.spec import Serve
+
+BLOCK = 64
+"""Members decided at once; between blocks other requests get their turn."""
+RETRY_SECONDS = 3600
+"""Retry-After where no opening is known."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How slates are wanted: of one generation, as of one instant."""
+
+    generation: Recommender
+    at: int
+    """UTC us."""
+    slots: int
+    novelty: float | None
+    exclude: tuple[str, ...]
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What every answer says of it."""
+        return {"at": iso(self.at), "policy": self.generation.policy(self.slots, self.novelty)}
+
+
+class Slating:
+    """Makes slates, one or many."""
+
+    def __init__(
+        self, live: Live[Recommender], spec: Serve, *, guard: Guard, metrics: Metrics
+    ) -> None:
+        """Answer from the living generation."""
+        self._live, self._spec = live, spec
+        self._guard, self._metrics = guard, metrics
+
+    async def recommend(self, request: Request) -> Response:
+        """Answer with the slate of one member, known by an id or by what is told of them."""
+        asked = replies.read(request, Ask)
+        way = self._way(asked)
+        told = asked.history is not None or asked.features is not None
+        if not asked.member and not told:
+            raise RefusedError(422, "invalid", "name a member, or tell history or features")
+        if not told:
+            slate = self._slates(way, (asked.member,))[0]
+            return _one(request, way, slate, channel=asked.channel)
+        newcomer = Newcomer(asked.history or (), asked.features or {}, asked.member)
+        slate = way.generation.welcome(
+            newcomer, slots=way.slots, at=way.at, novelty=way.novelty, exclude=way.exclude
+        )
+        self._count([slate])
+        return _one(request, way, slate, channel=asked.channel)
+
+    async def recommend_by_query(self, request: Request) -> Response:
+        """Answer a browser on this machine; elsewhere an id in an address ends up in logs."""
+        member = request.query_params.get("member", "")
+        slots = request.query_params.get("slots", str(self._spec.slots))
+        if not 1 <= len(member) <= 256 or not slots.isdecimal():
+            raise RefusedError(422, "invalid", "ask for ?member=ID, and &slots=NUMBER if you like")
+        if not 1 <= int(slots[:9]) <= MAX_PLACES:
+            raise RefusedError(422, "invalid", f"slots is a number from 1 to {MAX_PLACES}")
+        way = self._way(Ask(slots=int(slots)))
+        return _one(request, way, self._slates(way, (member,))[0], channel="other")
+
+    async def batch(self, request: Request) -> Response:
+        """Answer with the slates of many members as of one instant, in blocks."""
+        asked = replies.read(request, AskMany)
+        self._guard.charge(request.scope, len(asked.members) - 1)
+        way = self._way(asked)
+        slates: list[Answer] = []
+        for first in range(0, len(asked.members), BLOCK):
+            slates += self._slates(way, asked.members[first : first + BLOCK])
+            await asyncio.sleep(0)
+        return replies.json(
+            request, way.generation, **way.said, channel=asked.channel, slates=slates
+        )
+
+    async def explain(self, request: Request) -> Response:
+        """Answer with what a sale is worth to a member, part by part, and why."""
+        asked = replies.read(request, AskWhy)
+        way = self._way(asked)
+        with replies.refusing():
+            why = way.generation.explain(
+                asked.member, asked.sale, slots=way.slots, at=way.at, novelty=way.novelty
+            )
+        return replies.json(
+            request,
+            way.generation,
+            **way.said,
+            member=asked.member,
+            sale=asked.sale,
+            **msgspec.structs.asdict(why),
+        )
+
+    def _slates(self, way: Way, members: Sequence[str]) -> list[Answer]:
+        slates = way.generation.recommend(
+            members, slots=way.slots, at=way.at, novelty=way.novelty, exclude=way.exclude
+        )
+        self._count(slates)
+        self._metrics.unknown.inc(len(members) - way.generation.known(members))
+        return slates
+
+    def _count(self, slates: Sequence[Answer]) -> None:
+        for slate in slates:
+            self._metrics.fallback.labels(slate.fallback).inc()
+        self._metrics.short.inc(sum(slate.short for slate in slates))
+
+    def _way(self, asked: Ask | AskMany | AskWhy) -> Way:
+        """Return how slates are wanted; an empty shelf is refused, never an empty slate."""
+        generation = self._live.generation
+        at = generation.now() if asked.at is None else _us(asked.at)
+        if not len(generation.shelf_at(at)):
+            raise _closed(generation, at)
+        slots = self._spec.slots if asked.slots is None else asked.slots
+        exclude = () if isinstance(asked, AskWhy) else asked.exclude
+        return Way(generation, at, slots, asked.novelty, exclude)
+
+
+def _one(request: Request, way: Way, slate: Answer, *, channel: str) -> Response:
+    said = {**way.said, "channel": channel, **msgspec.structs.asdict(slate)}
+    return replies.json(request, way.generation, **said)
+
+
+def _us(at: datetime) -> int:
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _closed(generation: Recommender, at: int) -> RefusedError:
+    opening = generation.next_opening(at)
+    wait = RETRY_SECONDS if opening is None else max(1, -((at - opening) // 1_000_000))
+    when = "none is known to open" if opening is None else f"the next opens at {iso(opening)}"
+    return RefusedError(
+        503,
+        "shelf_empty",
+        f"no sale is open at {iso(at)}; {when}",
+        headers={"Retry-After": str(wait)},
+    )

@@ -1,0 +1,63 @@
+"""The route by which other services tell what members did."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from fastapi import Request, Response
+
+from recsys.domain.errors import DeviceError, NoRoomError
+from recsys.serve import replies
+from recsys.serve.feedback import Feedback, Stored, Told, checked
+from recsys.serve.live import Live
+from recsys.serve.metrics import Metrics
+from recsys.serve.recommender import Recommender
+from recsys.serve.refusal import RefusedError
+from recsys.serve.watch import tell
+
+RETELL_SECONDS = 5
+"""Retry-After where the disk did not take what was told."""
+
+
+class Taking:
+    """Takes events and outcomes."""
+
+    def __init__(self, live: Live[Recommender], folder: Path, metrics: Metrics) -> None:
+        """Keep what is told below `folder`.
+
+        Raises:
+            DeviceError, NoRoomError: what a service that died left there cannot be mended.
+        """
+        self._live, self._metrics = live, metrics
+        self._feedback = Feedback(folder)
+
+    async def told(self, request: Request) -> Response:
+        """Keep events and outcomes; answer once they are on the disk."""
+        now = datetime.now(UTC)
+        try:
+            told = checked(replies.read(request, Told), now=now)
+        except ValueError as error:
+            raise RefusedError(422, "invalid", str(error)) from error
+        try:
+            waiting = self._feedback.store(told, now=now)
+            await asyncio.gather(*map(asyncio.wrap_future, waiting))
+        except (NoRoomError, DeviceError) as error:
+            tell("feedback_not_stored", level=logging.ERROR, what=str(error))
+            raise RefusedError(
+                503,
+                "not_stored",
+                "the disk did not take it; tell it again",
+                headers={"Retry-After": str(RETELL_SECONDS)},
+            ) from error
+        stored = Stored(len(told.events), len(told.outcomes))
+        self._metrics.told.labels("events").inc(stored.events)
+        self._metrics.told.labels("outcomes").inc(stored.outcomes)
+        return replies.json(request, self._live.generation, **msgspec.structs.asdict(stored))
+
+    def close(self) -> None:
+        """Store what waits; nothing is asked of the service any more."""
+        self._feedback.close()
