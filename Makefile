@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := recsys tests benchmarks docs train.py serve_index.py
 
-.PHONY: demo quick test check format serve bench reliability trackers clean
+.PHONY: demo quick test check format serve bench reliability extras trackers clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recsys needs Python 3.11 or newer: make PYTHON=python3.12 demo")'
@@ -40,6 +40,9 @@ check: $(READY)  ## style, types, floors, dependencies, spelling
 format: $(READY)
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
+
+extras: $(READY)  ## trackers, ray and a driver of PostgreSQL: 150 MB, 500 MB installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[tensorboard,mlflow,ray,postgres]"
 
 trackers: $(READY)  ## tensorboard and mlflow, for trainer.logger: 44 MB, 200 MB installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[tensorboard,mlflow]"

@@ -81,6 +81,9 @@ def repeated(parts: BundleParts, members: int) -> BundleParts:
         ),
         members=replace(parts.members, ids=IdTable.of(ids, "member"), vectors=vectors),
         personalise=parts.personalise[rows],
+        # everyone is written to: the bar is for all of them
+        mail=None,
+        company=None,
         indexes=None,
     )
 

@@ -54,10 +54,10 @@ def past(
     return np.maximum(0, last - rng.integers(0, 25, num)).astype(np.int32), at
 
 
-def shop(personalise: Bool, rng: np.random.Generator) -> Shop:
+def shop(personalise: Bool, rng: np.random.Generator, *, sales: int = SALES) -> Shop:
     """Make a shop of half a year; those without consent have no past."""
-    opens_at = np.sort(START + rng.integers(0, DAYS, SALES) * DAY)
-    picked = np.arange(0, SALES, 5)
+    opens_at = np.sort(START + rng.integers(0, DAYS, sales) * DAY)
+    picked = np.arange(0, sales, 5)
     ends = np.cumsum(personalise, dtype=np.int64)
     ptr = np.concatenate((np.zeros(1, dtype=np.int64), ends))
     sale, at = past(opens_at, ENGAGED * ptr, rng, since=START + DAY)
@@ -78,9 +78,9 @@ def shop(personalise: Bool, rng: np.random.Generator) -> Shop:
         ),
         opens_at=opens_at,
         closes_at=opens_at + OPEN_DAYS * DAY,
-        brand=rng.integers(0, 300, SALES).astype(np.int32),
-        category=rng.integers(0, 12, SALES).astype(np.int32),
-        price=rng.integers(10, 200, SALES).astype(np.float32),
+        brand=rng.integers(0, 300, sales).astype(np.int32),
+        category=rng.integers(0, 12, sales).astype(np.int32),
+        price=rng.integers(10, 200, sales).astype(np.float32),
         curated_sale=picked.astype(np.int32),
         curated_from=opens_at[picked],
         curated_until=opens_at[picked] + DAY,
@@ -100,18 +100,18 @@ def ranker() -> Ranker:
     return Ranker(Blend(), FittedValue(model, (plain, plain), "purchase"), 0.02)
 
 
-def parts(members: int, seed: int = 1) -> BundleParts:
+def parts(members: int, seed: int = 1, *, sales: int = SALES) -> BundleParts:
     """Make all that a bundle of so many members needs; no Python object a member."""
     rng = np.random.default_rng(seed)
     personalise = rng.random(members) < CONSENT
-    made, of_sales = shop(personalise, rng), vectors(SALES, rng)
-    sales = names("s", SALES)
+    made, of_sales = shop(personalise, rng, sales=sales), vectors(sales, rng)
+    sale_ids = names("s", sales)
     member_ids = IdTable.of(names("m", members), "member")
     instants = {name: pl.Series(getattr(made, name)) for name in ("opens_at", "closes_at")}
     info = pl.DataFrame({
-        "sale": sales,
+        "sale": sale_ids,
         "brand": pl.Series(made.brand).cast(pl.String),
-        "title": sales,
+        "title": sale_ids,
         **{name: at.cast(pl.Datetime("us", "UTC")) for name, at in instants.items()},
         "price": made.price.astype(np.float64),
         "category": pl.Series(made.category).cast(pl.String),
@@ -123,7 +123,7 @@ def parts(members: int, seed: int = 1) -> BundleParts:
         shop=made,
         members=Embeddings(member_ids, vectors(members, rng), DIM, "made"),
         personalise=personalise,
-        sales=Embeddings(sales.to_numpy(), of_sales, DIM, "made"),
+        sales=Embeddings(sale_ids.to_numpy(), of_sales, DIM, "made"),
         info=info,
         index=build(Exact(), of_sales),
         ranker=ranker(),

@@ -26,7 +26,8 @@ def write_shard(rows: pl.DataFrame, folder: Path, *, shard: int) -> Path:
         DataRefusedError: the rows break the contract.
         ValueError: no rows, or rows of several sends.
         NoRoomError: the disk is full.
-        ArtefactError: the system refused, or another process writes the same shard now.
+        DeviceError: the system refused.
+        ArtefactError: another process writes the same shard now.
     """
     check_rows(rows, SLATE_LOG, f"shard {shard}")
     sends = rows["send_id"].unique().to_list()

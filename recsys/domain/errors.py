@@ -10,7 +10,7 @@ RecsysError                     1  a bug of ours, if it is raised bare
 ├── GateError                   5  the result is below what was asked for
 ├── DivergedError               5  training left the rails
 ├── NoRoomError                 6  no disk or memory
-├── DeviceError                 6  the device asked for is not there
+├── DeviceError                 6  the device asked for is not there, or a disk refused
 ├── PortTakenError              6
 ├── UnknownMemberError          2
 ├── UnknownSaleError            2
@@ -81,7 +81,7 @@ class NoRoomError(RecsysError):
 
 
 class DeviceError(RecsysError):
-    """The device asked for is not on this machine."""
+    """The device asked for is not on this machine, or a disk refused."""
 
     code = 6
 

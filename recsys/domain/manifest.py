@@ -24,6 +24,8 @@ LAYOUT = 1
 """Version of the folders this program writes and reads."""
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 4 << 20
+TIMED = "timed"
+"""Name of facts in `Manifest.extra` that a clock measured."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LIBRARIES = ("numpy", "polars", "torch", "faiss")
@@ -95,7 +97,7 @@ class Manifest:
     def fingerprint(self) -> str:
         """16 hex digits over content, parents, counts and spec: equal bits, equal name."""
         said = {k: v for k, v in asdict(self).items() if k not in _NOT_IN_FINGERPRINT}
-        return sha256(_canonical(said)).hexdigest()[:16]
+        return sha256(_canonical(said | {"extra": _untimed(self.extra)})).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
         """Write the one canonical form, sealed.
@@ -111,6 +113,13 @@ class Manifest:
                 f"readers take {MAX_MANIFEST_BYTES:,}: write fewer and larger files",
             )
         return data
+
+
+def _untimed(extra: JSON) -> JSON:
+    """Return facts without those of a clock: they differ each time, and change no answer."""
+    if not isinstance(extra, Mapping):
+        return extra
+    return {name: _untimed(fact) for name, fact in extra.items() if name != TIMED}
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:

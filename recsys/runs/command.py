@@ -12,6 +12,9 @@ from recsys.domain.spec import Spec
 from recsys.runs.settings import takes_any_key, walk
 
 HYDRA_FLAGS = {"--cfg", "-c", "--multirun", "-m", "--shell-completion", "-sc", "job"}
+COMPLETING = {"--shell-completion", "-sc"}
+OF_COMPLETING = ("install=", "query=")
+"""How words begin that say what to complete."""
 HYDRA_KEYS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.mode"}
 ALSO_CALLED = {
     "lr": "rate",
@@ -58,6 +61,9 @@ def check_words(words: Sequence[str], vocabulary: Vocabulary) -> None:
     chosen = chosen_kinds(words, vocabulary)
     known = vocabulary.keys(chosen)
     mistakes = [mistake for word in words if (mistake := mistake_in(word, vocabulary, known))]
+    if not COMPLETING & set(words):
+        stray = [word for word in words if word.startswith(OF_COMPLETING)]
+        mistakes += [(f"{word}: goes with --shell-completion alone",) for word in stray]
     if mistakes:
         raise together(["\n  ".join(mistake) for mistake in mistakes])
 
@@ -145,7 +151,7 @@ def by_value(value: str, groups: Mapping[str, Collection[str]]) -> tuple[str, ..
 
 def is_flag(word: str) -> bool:
     """Tell whether a word is a flag of Hydra's that we keep, or the value of one."""
-    return word in HYDRA_FLAGS or word.startswith(("install=", "query="))
+    return word in HYDRA_FLAGS or word.startswith(OF_COMPLETING)
 
 
 def dashes(key: str, value: str, known: Mapping[str, str]) -> tuple[str, ...]:

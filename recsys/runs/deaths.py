@@ -10,7 +10,7 @@ from contextlib import suppress
 from recsys.domain.errors import NoRoomError, RecsysError
 from recsys.runs.console import say
 
-MOST = 3
+MOST = 5
 """Workers that one shard may be the death of."""
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",

@@ -60,7 +60,7 @@ def run(
 
     Raises:
         InterruptedRunError: `stop` was raised; the shards in flight were finished and yielded.
-        RecsysError: `work` raised it, or one shard was the death of three workers.
+        RecsysError: `work` raised it, or one shard was the death of too many workers.
         SettingError: Ray is not installed, or its cluster cannot be used.
     """
     flag = stop or StopFlag()

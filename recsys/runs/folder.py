@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from recsys.domain.errors import MissingArtefactError, SettingError
+from recsys.domain.errors import ArtefactError, MissingArtefactError, SettingError
 from recsys.domain.spec import Spec
 
 JSON = dict[str, Any]
@@ -51,8 +51,19 @@ class RunFolder:
         return known
 
     def config(self) -> JSON:
-        """Return the resolved config as plain data."""
-        plain: JSON = yaml.safe_load((self.path / "config.yaml").read_text())
+        """Return the resolved config as plain data.
+
+        Raises:
+            ArtefactError: it is not plain YAML.
+        """
+        try:
+            plain: JSON = yaml.safe_load((self.path / "config.yaml").read_text())
+        except yaml.YAMLError as error:
+            raise ArtefactError(
+                f"{self.path / 'config.yaml'} is not the plain YAML that a run writes",
+                str(error).splitlines()[0],
+                "name another run, or train anew",
+            ) from error
         return plain
 
 

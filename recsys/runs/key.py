@@ -16,7 +16,7 @@ def key(spec: MakeKey) -> None:
 
     Raises:
         SettingError: no name, or the file is not a file of keys.
-        ArtefactError: the system refused to write it; what was there stands.
+        DeviceError: the system refused to write it; what was there stands.
     """
     console, path = Console(), Path(spec.file)
     if not spec.name:

@@ -37,6 +37,7 @@ from recsys.runs.command import (
 from recsys.runs.console import show
 from recsys.runs.guard import guarded
 from recsys.runs.help import help_text
+from recsys.runs.own import check_own
 from recsys.runs.sentences import sentences
 from recsys.runs.settings import nested_unions, settled, variants
 
@@ -80,9 +81,9 @@ def offered(spec: type[Spec], group: str, roots: Sequence[Path]) -> dict[str, di
 
 
 def own_configs(cwd: Path) -> list[Path]:
-    """Return the user's own `configs` folder, if it is there and not the shipped one."""
+    """Return the user's own `configs` folder, checked, if it is there and not the shipped one."""
     own = cwd / "configs"
-    return [own] if own.is_dir() and own.resolve() != CONFIGS.resolve() else []
+    return [check_own(own)] if own.is_dir() and own.resolve() != CONFIGS.resolve() else []
 
 
 def options_of(group: str, roots: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from recsys.runs.folder import comparable
 from recsys.runs.learn import Model
 from recsys.runs.spec import Train
 from recsys.serve.bundle import publish_bundle
+from recsys.serve.company import gathered
 from recsys.serve.parts import BundleParts, info_of
 from recsys.towers.carried import carried
 
@@ -27,12 +28,14 @@ def publish(model: Model, spec: Train, *, dial: pl.DataFrame | None = None) -> P
     at = dataset.watermark
     everyone = np.arange(dataset.num_members, dtype=np.int64)
     sales = embedder.embeddings_sales(np.arange(dataset.num_sales, dtype=np.int64), at)
+    members = embedder.embeddings_members(everyone, at)
     parts = BundleParts(
         name=dataset.name,
         zone=dataset.zone,
         shop=dataset.shop,
-        members=embedder.embeddings_members(everyone, at),
+        members=members,
         personalise=dataset.members["consent_personalise"].to_numpy(),
+        mail=dataset.members["consent_mail"].to_numpy(),
         sales=sales,
         info=info_of(dataset),
         index=build(spec.retrieval, sales.vectors),
@@ -46,6 +49,7 @@ def publish(model: Model, spec: Train, *, dial: pl.DataFrame | None = None) -> P
             "encoders": read_manifest(model.encoders).fingerprint,
         },
         of_the_past=model.prepared.of_the_past,
+        company=gathered(members),
         dial=dial,
         towers=carried(embedder, encode.load(model.encoders)),
     )

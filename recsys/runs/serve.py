@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recsys.domain.artefact import current
+from recsys.domain.artefact import current, open_current
 from recsys.domain.errors import BrokenArtefactError, OldLayoutError
 from recsys.runs.console import Console
 from recsys.runs.spec import Serving
@@ -58,6 +58,8 @@ def opened(bundle: str, bundles_dir: str, *, key: str = "bundle") -> Bundle:
         ArtefactError: there is none, or it cannot be used; the text says what to type.
     """
     with ways_out(key):
+        if bundle == "CURRENT":
+            return open_current(Path(bundles_dir), open_bundle)
         return open_bundle(folder_of(bundle, bundles_dir))
 
 

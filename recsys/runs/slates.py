@@ -94,7 +94,8 @@ def slates(spec: SlatesForAll, *, now: Callable[[], float] = time.time) -> None:
         until = deadline(spec.finish_by, seat.parts.zone, datetime.fromtimestamp(now(), UTC))
     sending = Sending(seat, job_of(spec, bundle, seat, asked=asked, arms=arms))
     send = Campaign(spec, sending, asked, until, now)
-    said.begin(console, sending, members=len(asked.rows), unknown=asked.unknown)
+    said.begin(console, sending, members=len(asked.rows))
+    said.left_out(console, unknown=asked.unknown, unwritten=asked.unwritten)
     plan = plan_of(spec, sending.job, asked)
     if spec.dry_run:
         there = Ledger.peek(send.out, plan)
@@ -194,6 +195,7 @@ def facts_of(send: Campaign, told: Told, keeping: Kept) -> Facts:
             "plain_for_lack_of_time": hurried,
             "withheld_consent": sum(int(fact["withheld"]) for fact in told.values()),
             "unknown": send.asked.unknown,
+            "no_consent_to_mail": send.asked.unwritten,
             "repaired": keeping.repaired,
             "shards": len(told),
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from recsys.campaign.arms import Experiment, assign
 from recsys.campaign.audience import shard_of
 from recsys.campaign.slate_log import policy_id
-from recsys.domain.arrays import I32, NONE
+from recsys.domain.arrays import I32, NONE, Bool
 from recsys.domain.errors import SettingError, UnknownMemberError
 from recsys.domain.ledger import ShardPlan
 from recsys.domain.manifest import JSON
@@ -48,6 +48,12 @@ class Asked:
     """Ids of the file that the bundle does not know: they get nothing."""
     everyone: bool = True
     """All of the bundle's members."""
+    unwritten: int = 0
+    """Members who do not consent to mail, and get none."""
+
+    def where(self, kept: Bool) -> Asked:
+        """Return some of the members, Bool[m]."""
+        return replace(self, ids=self.ids.filter(kept), rows=self.rows[kept], everyone=False)
 
 
 def seat_for(spec: SlatesForAll, bundle: Bundle) -> Seat:
@@ -89,6 +95,11 @@ def members_of(spec: SlatesForAll, seat: Seat, arms: Experiment | None) -> Asked
                 f"it knows, for example: {', '.join(ids.head(3).to_list())}",
             )
         asked = Asked(ids.gather(known), known, int((rows == NONE).sum()), everyone=False)
+    if spec.channel == "mail" and parts.mail is not None:
+        agreed = np.asarray(parts.mail[asked.rows])
+        asked = replace(asked.where(agreed), unwritten=int((~agreed).sum()))
+        if not agreed.any():
+            raise SettingError("none of the members consents to mail", "name another channel")
     return asked if spec.arm is None else _in_arm(asked, spec.arm, arms=arms)
 
 
@@ -123,7 +134,7 @@ def _in_arm(asked: Asked, arm: str, *, arms: Experiment | None) -> Asked:
     own = assign(asked.ids, arms) == groups.index(arm)
     if not own.any():
         raise SettingError(f"arm={arm}: none of the members is in it", "name another arm")
-    return Asked(asked.ids.filter(own), asked.rows[own], asked.unknown, everyone=False)
+    return asked.where(own)
 
 
 def job_of(

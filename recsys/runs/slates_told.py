@@ -23,7 +23,7 @@ WAYS = {
 }
 
 
-def begin(console: Console, sending: Sending, *, members: int, unknown: int) -> None:
+def begin(console: Console, sending: Sending, *, members: int) -> None:
     """Say what is to be made."""
     job, seat = sending.job, sending.seat
     here = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=job.at)
@@ -34,8 +34,14 @@ def begin(console: Console, sending: Sending, *, members: int, unknown: int) -> 
         "shelf", f"{len(seat.shelf):,} sales, {int(seat.shelf.curated.sum())} picked by editors"
     )
     console.fact("members", f"{members:,}, {job.slots} slots each")
+
+
+def left_out(console: Console, *, unknown: int, unwritten: int) -> None:
+    """Say who was asked for and gets nothing."""
     if unknown:
         console.fact("unknown", f"{unknown:,} ids that the bundle does not know: left out")
+    if unwritten:
+        console.fact("no mail", f"{unwritten:,} members do not consent to mail: left out")
 
 
 def dry(console: Console, plan: ShardPlan, *, there: int, needed: int) -> None:

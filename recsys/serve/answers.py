@@ -24,19 +24,20 @@ class Place(msgspec.Struct, frozen=True):
     """One slot of a slate; taste + new + curated = gain."""
 
     slot: int
-    """From 1."""
+    """From 1; the slate log and outcomes that are told count from 0."""
     sale: str
     title: str | None
     brand: str | None
     taste: float
-    """Appeal and fatigue, in units of value: what the answer `foretells`, expected per showing."""
+    """Appeal and fatigue, in units of value: what the answer foretells, expected per showing."""
     new: float
     """Bonus for novelty to the member, and for variety on the slate; no forecast."""
     curated: float
     """Bonus of editors' boosts, promised minimums and maximums; no forecast."""
     gain: float
+    """What the slot was won with."""
     reason: str
-    """Name of a `recsys.domain.slates.Reason`, in lower case."""
+    """Its short name, as new_to_you."""
     because: str
     """The reason as a sentence."""
     evidence: str | None
@@ -58,7 +59,7 @@ class Answer(msgspec.Struct, frozen=True):
     """Whether there are fewer sales than places."""
     sales: tuple[Place, ...]
     foretells: Foretells
-    """What `taste` counts."""
+    """What taste counts."""
     heard: Heard | None = None
     """What became of the history that was told, if one was."""
     because: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,34 +13,28 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from recsys.campaign.slate_log import policy_id
-from recsys.domain.arrays import F32, I64, NONE
 from recsys.domain.artefact import open_artefact, point, publish
 from recsys.domain.embeddings import Embeddings
 from recsys.domain.errors import BrokenArtefactError
 from recsys.domain.events import DAY, Events
 from recsys.domain.idtable import IdTable
-from recsys.domain.manifest import JSON, Manifest
+from recsys.domain.manifest import Manifest
 from recsys.domain.shop import Shop
 from recsys.domain.shown import Shown
 from recsys.evaluate import tradeoff
 from recsys.rerank import ranker
 from recsys.rerank.fatigue import WINDOW_DAYS
-from recsys.retrieval import index, measure
-from recsys.retrieval.spec import Exact, Retrieval
-from recsys.serve import desk, ids
+from recsys.retrieval import index
+from recsys.retrieval.spec import Retrieval
+from recsys.serve import company, desk, ids
+from recsys.serve.asked_again import check_recall, found, mapping, questions, self_test
 from recsys.serve.mapped import mapped
 from recsys.serve.parts import INFO, BundleParts
 from recsys.towers import plain_files
 
 KIND = "bundle"
-SELF_TEST_MEMBERS = 16
-RECALL_QUERIES = 200
 VALUE_FILES = ("ranker/value.json", "ranker/trees.txt")
 """The value model: with the settings of slates it is what names a policy."""
-TOLERANCE = 1e-5
-"""Within which the gains of the self-test must come back."""
-SEARCHING = threading.Lock()
-"""faiss's settings are process-wide: one thread searches at a time (PERF 2)."""
 
 _EVENTS = tuple(f.name for f in fields(Events))
 _SHOWN = tuple(f.name for f in fields(Shown))
@@ -91,7 +84,7 @@ def publish_bundle(parts: BundleParts, root: Path, *, make_current: bool = True)
         },
         watermark=parts.watermark,
         decided_at=parts.decided_at,
-        self_test=_questions(parts),
+        self_test=questions(parts),
         extra={
             "name": parts.name,
             "zone": parts.zone,
@@ -101,7 +94,8 @@ def publish_bundle(parts: BundleParts, root: Path, *, make_current: bool = True)
             "shelf_hours": parts.shop.shelf_hours,
             "of_the_past": parts.of_the_past,
             "retrieval": parts.index.spec.model_dump(mode="json"),
-            **_recall(parts),
+            **found(parts),
+            "company": None if parts.company is None else company.promised(parts.company),
         },
     )
     if make_current:
@@ -124,9 +118,9 @@ def open_bundle(folder: Path, *, verified: str | None = None) -> Bundle:
     try:
         parts = _read(folder, manifest)
         _ = parts.member_ids, parts.sale_ids  # refuses ids that stand there twice
-        _self_test(parts, manifest, folder)
-        recall = float(_mapping(manifest.extra)["recall"])
-        _check_recall(parts, recall)
+        self_test(parts, manifest, folder)
+        recall = float(mapping(manifest.extra)["recall"])
+        check_recall(parts, recall)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise BrokenArtefactError(
             f"{folder} is whole, but its parts do not fit together",
@@ -136,21 +130,6 @@ def open_bundle(folder: Path, *, verified: str | None = None) -> Bundle:
     return Bundle(folder=folder, manifest=manifest, parts=parts, recall=recall)
 
 
-def _questions(parts: BundleParts) -> JSON:
-    """Ask for a few slates, so that whoever opens the bundle can ask for them again."""
-    at = _probe(parts)
-    members = _evenly(np.flatnonzero(parts.personalise), SELF_TEST_MEMBERS)
-    if not len(members):
-        return {"at": at, "members": []}
-    slates = parts.slates(members, parts.shelves.at(at), slots=6)
-    return {
-        "at": at,
-        "members": members.tolist(),
-        "sales": slates.sales.tolist(),
-        "gains": slates.gains.astype(np.float64).tolist(),
-    }
-
-
 def _bytes_of(parts: BundleParts) -> int:
     """Return about how many bytes its files have: vectors, the index, what is kept of the past."""
     arrays = [parts.members.vectors, parts.sales.vectors, parts.sales.vectors]
@@ -158,13 +137,16 @@ def _bytes_of(parts: BundleParts) -> int:
     arrays += [getattr(parts.shop.shown, name) for name in _SHOWN]
     arrays += [] if parts.towers is None else parts.towers.arrays
     # the engagements once more by sale and by maker
-    return sum(int(array.nbytes) for array in arrays) + 2 * parts.shop.history.at.nbytes
+    # a graph over sales has links beside them
+    graph = 300 * parts.shop.num_sales
+    return sum(int(array.nbytes) for array in arrays) + 2 * parts.shop.history.at.nbytes + graph
 
 
 def _write(parts: BundleParts, draft: Path) -> None:
     for name in ("members", "sales", "shop", "shop/history", "shop/shown"):
         (draft / name).mkdir()
-    ids.write(parts.member_ids, parts.personalise, draft / "members")
+    consents = ids.Consents(parts.personalise, parts.mail)
+    ids.write(parts.member_ids, consents, draft / "members")
     np.save(draft / "members" / "vectors.npy", parts.members.vectors)
     parts.info.select(INFO).write_parquet(draft / "sales" / "info.parquet")
     np.save(draft / "sales" / "vectors.npy", parts.sales.vectors)
@@ -178,6 +160,8 @@ def _write(parts: BundleParts, draft: Path) -> None:
         kept = getattr(parts.shop.shown.where(lately), name)
         np.save(draft / "shop" / "shown" / f"{name}.npy", kept)
     index.write(parts.index, draft / "index.faiss")
+    if parts.company is not None:
+        index.write(parts.company, draft / "members" / company.FILE)
     parts.ranker.save(draft / "ranker")
     if parts.dial is not None:
         (draft / "curves").mkdir()
@@ -188,8 +172,8 @@ def _write(parts: BundleParts, draft: Path) -> None:
 
 
 def _read(folder: Path, manifest: Manifest) -> BundleParts:
-    said = _mapping(manifest.extra)
-    members, personalise = ids.read(folder / "members")
+    said = mapping(manifest.extra)
+    members, consents = ids.read(folder / "members")
     info = pl.read_parquet(folder / "sales" / "info.parquet")
     retrieval: Retrieval = TypeAdapter(Retrieval).validate_python(said["retrieval"])
     history = Events(**{name: mapped(folder / "shop" / "history", name) for name in _EVENTS})
@@ -199,14 +183,16 @@ def _read(folder: Path, manifest: Manifest) -> BundleParts:
         shelf_hours=said["shelf_hours"],
         **{name: mapped(folder / "shop", name) for name in _SHOP},
     )
+    vectors = _embeddings(members, folder / "members", said)
     ranks = ranker.load(folder / "ranker", info)
     sales = _embeddings(info["sale"].to_numpy(), folder / "sales", said)
     return BundleParts(
         name=said["name"],
         zone=said["zone"],
         shop=shop,
-        members=_embeddings(members, folder / "members", said),
-        personalise=personalise,
+        members=vectors,
+        personalise=consents.personalise,
+        mail=consents.mail,
         sales=sales,
         info=info,
         index=index.read(folder / "index.faiss", retrieval, sales.vectors),
@@ -218,6 +204,7 @@ def _read(folder: Path, manifest: Manifest) -> BundleParts:
         of_the_past=bool(said["of_the_past"]),
         dial=tradeoff.kept(folder / "curves"),
         indexes=desk.read(shop, ranks.appetite, folder / "shop"),
+        company=company.read(folder / "members", said.get("company"), vectors.unit),
         towers=plain_files.load(folder / "towers"),
     )
 
@@ -229,66 +216,3 @@ def _embeddings(named: np.ndarray | IdTable, folder: Path, said: Mapping[str, An
         unit_dims=int(said["unit_dims"]),
         fingerprint=str(said["model"]),
     )
-
-
-def _self_test(parts: BundleParts, manifest: Manifest, folder: Path) -> None:
-    said = _mapping(manifest.self_test)
-    members = np.array(said["members"], dtype=np.int64)
-    if not len(members):
-        return
-    sales = np.array(said["sales"])
-    slates = parts.slates(members, parts.shelves.at(int(said["at"])), slots=sales.shape[1])
-    away = np.abs(slates.gains - np.array(said["gains"])) > TOLERANCE
-    # another sale is right only where it ties with the one that was expected
-    other = (slates.sales != sales) & ((slates.margin > TOLERANCE) | (slates.sales == NONE))
-    wrong = (away | other).any(axis=1)
-    if wrong.any():
-        raise BrokenArtefactError(
-            f"{folder} answers otherwise than when it was published: "
-            f"{int(wrong.sum())} of {len(members)} slates of its self-test differ",
-            f"first: member row {int(members[wrong][0])}",
-            "publish it again with this version, or name an older one",
-        )
-
-
-def _recall(parts: BundleParts) -> dict[str, JSON]:
-    with SEARCHING:
-        return measure.promised(parts.index, _held_out(parts))
-
-
-def _check_recall(parts: BundleParts, recorded: float) -> None:
-    if isinstance(parts.index.spec, Exact):
-        return
-    with SEARCHING:
-        found = measure.recall(parts.index, _held_out(parts), k=parts.index.spec.recall_at)
-    if found < recorded - 0.005:
-        raise ValueError(f"its index finds {found:.3f} of the best, {recorded:.3f} when made")
-
-
-def _held_out(parts: BundleParts) -> F32:
-    """Return vectors the index of sales was not built on: those of some members."""
-    rows = _evenly(np.arange(parts.shop.num_members), RECALL_QUERIES)
-    return parts.members.vectors[rows]
-
-
-def _probe(parts: BundleParts) -> int:
-    """Return an instant at which something is open: the bundle's own, or the next opening."""
-    at = parts.decided_at
-    if not len(parts.shelves.at(at)):
-        later = parts.shelves.next_opening(at)
-        if later is None:
-            raise ValueError(f"no sale is open at {at} or opens later: nothing to serve")
-        at = later
-    return at
-
-
-def _evenly(rows: I64, count: int) -> I64:
-    """Return up to `count` of some rows, evenly spread."""
-    place = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)
-    return np.unique(rows[place])
-
-
-def _mapping(said: JSON) -> Mapping[str, Any]:
-    if not isinstance(said, Mapping):
-        raise TypeError(f"wanted named facts, found {type(said).__name__}")
-    return said

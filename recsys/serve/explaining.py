@@ -58,6 +58,9 @@ def why(parts: BundleParts, who: Pair, shelf: Shelf, *, slots: int, novelty: flo
         return _absent("not on the shelf at that instant: closed, sold out or not yet open")
     if not parts.personalise[member]:
         return _absent("the member has not agreed to slates of their own")
+    orders = parts.ranker.house.terms(parts.shop, shelf, slots=slots).orders
+    if orders.banned[on_shelf].any():
+        return _absent("banned by a rule of the house")
     rows = np.array([member], dtype=np.int64)
     made = parts.made(rows, shelf, slots=slots, novelty=novelty)
     sales = np.broadcast_to(made.asked.question.sales, made.offer.eligible.shape)[0]
@@ -80,7 +83,7 @@ def _seen(parts: BundleParts, made: Made, column: int) -> Why:
         slot=None if slot is None else slot + 1,
         rank=better + 1 if allowed[column] else None,
         of=int(allowed.sum()),
-        because_not="" if allowed[column] else "banned by a rule of the house",
+        because_not="" if allowed[column] else "its vector gives no number with the member's",
         parts=dict(zip(PARTS[:-1], amounts[:, column].tolist(), strict=True)),
         utility=float(utility[column]),
         diversity=None if slot is None else float(made.picks.diversity[0, slot]),

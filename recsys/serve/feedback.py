@@ -52,9 +52,10 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of one slot of a send so far; a later message about the slot adds to it."""
 
     send_id: Id
+    """As the slate log has it."""
     member_id: Id
     slot: Annotated[int, Meta(ge=0, le=999)]
-    """From 0, as in the slate log."""
+    """From 0, as in the slate log; places in answers count from 1."""
     at: Instant
     opened: bool = False
     clicked: bool = False

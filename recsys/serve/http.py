@@ -14,53 +14,71 @@ from starlette.exceptions import HTTPException
 from recsys.domain.errors import SettingError
 from recsys.domain.manifest import Manifest
 from recsys.serve import replies
-from recsys.serve.asks import AskSimilar
+from recsys.serve.docs_page import DocsPage
 from recsys.serve.guard import Guard
 from recsys.serve.keys import Keys
-from recsys.serve.limits import REQUEST_ID, Front
+from recsys.serve.limits import REQUEST_ID, Front, Hot, Route, bug
 from recsys.serve.live import Live
 from recsys.serve.metrics import Facts, Metrics
 from recsys.serve.openapi import document
 from recsys.serve.page import Page
 from recsys.serve.recommender import Recommender, iso
 from recsys.serve.refusal import RefusedError
+from recsys.serve.searching import Searching
 from recsys.serve.slating import Slating
 from recsys.serve.spec import Serve
 from recsys.serve.taking import Taking
+from recsys.serve.turns import Turns
 
 
-def app(live: Live[Recommender], spec: Serve, keys: Keys | None = None) -> FastAPI:
-    """Make the service over the living generation; `keys` None = nobody is asked for one."""
+def app(
+    live: Live[Recommender], spec: Serve, keys: Keys | None = None, *, worker: int | None = None
+) -> FastAPI:
+    """Make the service over the living generation; `keys` None = nobody is asked for one.
+
+    `worker` is the number of this process where several answer on one port.
+    """
     guard = Guard(spec, keys)
-    service = _Service(live, spec)
+    service = _Service(live, spec, guard=guard, metrics=Metrics(worker))
+    turns = Turns(spec.waiting)
+    service.metrics.watch_queue(lambda: turns.waiting)
     taking = Taking(live, Path(spec.feedback), service.metrics)
-    slating = Slating(live, spec, guard=guard, metrics=service.metrics)
-    routes = {
-        "/v1/recommend": (slating.recommend, ["POST"]),
-        "/v1/recommend/batch": (slating.batch, ["POST"]),
-        "/v1/explain": (slating.explain, ["POST"]),
-        "/v1/similar": (service.similar, ["POST"]),
-        "/v1/feedback": (taking.told, ["POST"]),
-        "/v1/shelf": (service.shelf, ["GET"]),
-        "/v1/bundle": (service.bundle, ["GET"]),
-        "/livez": (service.livez, ["GET"]),
-        "/readyz": (service.readyz, ["GET"]),
-        "/v1/admin/reload": (service.reload, ["POST"]),
-        "/metrics": (service.metrics_text, ["GET"]),
-        "/openapi.json": (service.openapi, ["GET"]),
-        "/": (service.page, ["GET"]),
+    slating = Slating(live, spec, guard=guard, metrics=service.metrics, turns=turns)
+    searching = Searching(live, turns)
+    posts: dict[str, Route] = {
+        "/v1/recommend": slating.recommend,
+        "/v1/recommend/batch": slating.batch,
+        "/v1/explain": slating.explain,
+        "/v1/similar": searching.similar,
+        "/v1/feedback": taking.told,
+        "/v1/admin/reload": service.reload,
     }
-    made = FastAPI(title="recsys", openapi_url=None, docs_url=None, redoc_url=None)
-    made.state.close = taking.close
-    for path, (answer, methods) in routes.items():
-        made.add_route(path, answer, methods=methods)
+    gets: dict[str, Route] = {
+        "/v1/shelf": service.shelf,
+        "/v1/bundle": service.bundle,
+        "/livez": service.livez,
+        "/readyz": service.readyz,
+        "/metrics": service.metrics_text,
+        "/openapi.json": service.openapi,
+        "/": service.page,
+    }
     if not guard.outside:
-        made.add_route("/v1/recommend", slating.recommend_by_query, methods=["GET"])
-    made.add_exception_handler(RefusedError, service.refused)
-    made.add_exception_handler(SettingError, service.impossible)
-    made.add_exception_handler(HTTPException, _no_such_route)
-    made.add_middleware(
-        Front, spec=spec, guard=guard, metrics=service.metrics, routes=frozenset(routes)
+        gets |= {"/v1/recommend": slating.recommend_by_query, "/docs": service.docs}
+    made = FastAPI(title="recsys", openapi_url=None, docs_url=None, redoc_url=None)
+
+    def close() -> None:
+        turns.close()
+        taking.close()
+
+    made.state.close = close
+    for method, answers in (("POST", posts), ("GET", gets)):
+        for path, answer in answers.items():
+            made.add_route(path, answer, methods=[method])
+    _refuse(made, service)
+    hot = Hot(frozenset({*posts, *gets}), posts, service.refused)
+    # before FastAPI's own layers, which would take longer than all the rest
+    made.middleware_stack = Front(
+        made.build_middleware_stack(), spec=spec, guard=guard, metrics=service.metrics, hot=hot
     )
     return made
 
@@ -68,24 +86,14 @@ def app(live: Live[Recommender], spec: Serve, keys: Keys | None = None) -> FastA
 class _Service:
     """The routes' answers."""
 
-    def __init__(self, live: Live[Recommender], spec: Serve) -> None:
+    def __init__(
+        self, live: Live[Recommender], spec: Serve, *, guard: Guard, metrics: Metrics
+    ) -> None:
         self._live, self._spec = live, spec
-        self._page = Page()
-        self.metrics = Metrics()
+        self._page = Page(docs=not guard.outside)
+        self._docs = DocsPage(keyed=spec.keys is not None)
+        self.metrics = metrics
         self.metrics.watch(self._facts)
-
-    async def similar(self, request: Request) -> Response:
-        """Answer with the sales nearest to a member, a sale or a vector, or members like one."""
-        asked = replies.read(request, AskSimilar)
-        generation = self._live.generation
-        at = generation.now()
-        with replies.refusing():
-            if asked.of == "members":
-                # all members are compared: others do not wait for it
-                alike = await asyncio.to_thread(generation.alike, asked)
-                return replies.json(request, generation, at=iso(at), members=alike)
-            found = generation.similar(asked, at=at)
-        return replies.json(request, generation, at=iso(at), sales=found)
 
     async def shelf(self, request: Request) -> Response:
         """Answer with the sales that are open now."""
@@ -125,17 +133,28 @@ class _Service:
         """Answer with the description of all routes."""
         return Response(msgspec.json.encode(document()), media_type="application/json")
 
+    async def docs(self, request: Request) -> Response:
+        """Answer with the page about the routes."""
+        made = await asyncio.to_thread(self._docs.render, _where(request))
+        return Response(made, media_type="text/html", headers=self._docs.headers)
+
     async def page(self, request: Request) -> Response:
         """Answer with the page for people, made in a thread: others do not wait for it."""
         member = request.query_params.get("member", "")[:256]
         generation = self._live.generation
         made = await asyncio.to_thread(
-            self._page.render, generation, member=member, slots=self._spec.slots
+            self._page.render,
+            generation,
+            member=member,
+            slots=self._spec.slots,
+            stale=self._live.stale,
         )
         return Response(made, media_type="text/html", headers=self._page.headers)
 
     def refused(self, request: Request, error: Exception) -> Response:
         """Turn a refusal into its answer, and count it."""
+        if isinstance(error, SettingError):
+            return self.impossible(request, error)
         if not isinstance(error, RefusedError):
             raise error
         self.metrics.rejected.labels(error.error).inc()
@@ -154,6 +173,25 @@ class _Service:
             reload_seconds=live.reload_seconds,
             failures=dict(live.failures),
         )
+
+
+def _refuse(made: FastAPI, service: _Service) -> None:
+    """Answer in one form wherever a request is refused."""
+    made.add_exception_handler(RefusedError, service.refused)
+    made.add_exception_handler(SettingError, service.impossible)
+    made.add_exception_handler(HTTPException, _no_such_route)
+    made.add_exception_handler(Exception, _bug)
+
+
+def _where(request: Request) -> str:
+    """Return where the service listens: of the socket, not of what a caller says."""
+    host, port = request.scope.get("server") or ("127.0.0.1", None)
+    named = f"[{host}]" if ":" in host else host
+    return f"http://{named}" if port is None else f"http://{named}:{port}"
+
+
+def _bug(request: Request, _error: Exception) -> Response:
+    return bug().response(request.scope[REQUEST_ID])
 
 
 def _no_such_route(request: Request, error: Exception) -> Response:

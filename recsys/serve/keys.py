@@ -90,7 +90,7 @@ def add(
 
     Raises:
         SettingError: the file is there and is not a file of keys.
-        ArtefactError: the system refused to write it; what was there stands.
+        DeviceError: the system refused to write it; what was there stands.
     """
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     key = Key(
@@ -117,7 +117,7 @@ def revoke(path: Path, name: str) -> int:
 
     Raises:
         SettingError: the file is not there, or is not a file of keys.
-        ArtefactError: the system refused to write it; what was there stands.
+        DeviceError: the system refused to write it; what was there stands.
     """
     with naming(path), locked(path.with_name(f".{path.name}.lock")):
         known = read(path)

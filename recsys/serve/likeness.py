@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from recsys.domain.arrays import F32, I64, NONE, Bool
@@ -10,9 +13,65 @@ from recsys.domain.errors import UnknownMemberError, UnknownSaleError
 from recsys.domain.shelf import Shelf
 from recsys.retrieval.exact import top_k
 from recsys.retrieval.filters import on_shelf
+from recsys.retrieval.spec import Exact
+from recsys.serve.asked_again import SEARCHING
 from recsys.serve.asks import AskSimilar
-from recsys.serve.bundle import SEARCHING
+from recsys.serve.company import nearest
 from recsys.serve.parts import BundleParts
+
+LONG = 20_000
+"""Sales in an archive of which no search keeps the service from anything else."""
+BRIEF = 1 << 26
+"""Bytes of vectors (64 MB) that are compared with a query in about 2 ms."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """The nearest in a whole archive, which others can be found together with."""
+
+    query: F32
+    """[1, dim]"""
+    skip: int
+    """Row to leave out, or NONE."""
+    k: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows to look for, that of the sale itself included."""
+        return self.k + (self.skip != NONE)
+
+
+def sought(parts: BundleParts, asked: AskSimilar) -> Sought | None:
+    """Return what is looked for where a search for many at once finds the same for each.
+
+    None where not: on the shelf, where sales are filtered, in an approximate index.
+
+    Raises:
+        UnknownSaleError, UnknownMemberError: the bundle does not hold it.
+        ValueError: not exactly one of the three, another width, or numbers that are not finite.
+    """
+    whole = asked.scope == "archive" and not asked.brands and not asked.exclude
+    if not whole or not isinstance(parts.index.spec, Exact):
+        return None
+    return Sought(*_query(parts, asked), asked.k)
+
+
+def nearest_of_all(parts: BundleParts, many: Sequence[Sought]) -> list[Candidates]:
+    """Return the nearest rows for each, in one search; all look for as many rows."""
+    queries = np.concatenate([one.query for one in many])
+    with SEARCHING:
+        found = parts.index.search(queries, many[0].rows)
+    return [
+        _without(found.sales[place], found.scores[place], one) for place, one in enumerate(many)
+    ]
+
+
+def _without(sales: I64, scores: F32, one: Sought) -> Candidates:
+    """Drop the sale that was asked about; the last where it was not among the nearest."""
+    if one.skip != NONE:
+        kept = np.flatnonzero(sales != one.skip)[: one.k]
+        sales, scores = sales[kept], scores[kept]
+    return Candidates(sales=sales[None], scores=scores[None])
 
 
 def sales_like(parts: BundleParts, asked: AskSimilar, shelf: Shelf) -> tuple[Candidates, Bool]:
@@ -22,8 +81,10 @@ def sales_like(parts: BundleParts, asked: AskSimilar, shelf: Shelf) -> tuple[Can
         UnknownSaleError, UnknownMemberError: the bundle does not hold it.
         ValueError: not exactly one of the three, another width, or numbers that are not finite.
     """
-    query, skip = _query(parts, asked)
     is_open = on_shelf(shelf, parts.shop.num_sales)
+    if one := sought(parts, asked):
+        return nearest_of_all(parts, [one])[0], is_open
+    query, skip = _query(parts, asked)
     allowed = _allowed(parts, asked, is_open, skip=skip)
     if asked.scope == "open":
         return top_k(query, parts.sales.vectors, asked.k, allowed=allowed), is_open
@@ -77,12 +138,10 @@ def members_like(parts: BundleParts, member: str, k: int) -> tuple[I64, F32]:
     row = member_row(parts, member)
     if not parts.personalise[row]:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-    allowed = parts.personalise.copy()
-    allowed[row] = False
     unit = parts.members.vectors[:, : parts.unit_dims]
-    found = top_k(unit[[row]], unit, k, allowed=allowed)
-    kept = found.sales[0] != NONE
-    return found.sales[0][kept], found.scores[0][kept]
+    # faiss's settings are process-wide
+    with SEARCHING:
+        return nearest(unit, row, k, allowed=parts.personalise, made=parts.company)
 
 
 def member_row(parts: BundleParts, member: str) -> int:

@@ -1,4 +1,4 @@
-"""What stands before every route: ids, keys, bodies within bounds, counts, one form of error."""
+"""What stands before every route: ids, keys, bodies, deadlines, counts, one form of error."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from recsys.domain.errors import SettingError
 from recsys.serve.guard import Guard
 from recsys.serve.metrics import Metrics
 from recsys.serve.refusal import RefusedError
@@ -19,18 +23,45 @@ from recsys.serve.watch import tell
 
 REQUEST_ID = "recsys.request_id"
 BODY = "recsys.body"
-"""Keys of a request's scope."""
+UNTIL = "recsys.until"
+"""Keys of a request's scope: its id, its body, and when its deadline is over (monotonic s)."""
+WHOLE = "recsys.whole"
+IN_FLIGHT = "recsys.in_flight"
+"""Keys that our connections set: the whole body has arrived; the requests begun and not answered,
+those included that arrived at the same moment."""
+Route = Callable[[Request], Awaitable[Response]]
+Refusals = Callable[[Request, Exception], Response]
+DEADLINE = b"x-deadline-ms"
+MOST_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class Hot:
+    """Which paths there are, and which are answered without the app: its layers take longer."""
+
+    routes: frozenset[str]
+    """Paths of all routes; others are counted as one."""
+    posts: Mapping[str, Route]
+    """Path -> what answers a POST."""
+    refused: Refusals
+    """Turns a refusal into its answer."""
 
 
 class Front:
     """Asks for keys, reads bodies, gives ids, counts; what nobody caught becomes a plain 500."""
 
     def __init__(
-        self, app: ASGIApp, *, spec: Serve, guard: Guard, metrics: Metrics, routes: frozenset[str]
+        self,
+        app: ASGIApp,
+        *,
+        spec: Serve,
+        guard: Guard,
+        metrics: Metrics,
+        hot: Hot,
     ) -> None:
-        """Stand before an app whose paths are `routes`; other paths are counted as one."""
+        """Stand before an app, and answer what is asked most often without asking it."""
         self._app, self._spec, self._guard = app, spec, guard
-        self._metrics, self._routes = metrics, routes
+        self._metrics, self._hot = metrics, hot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -39,6 +70,7 @@ class Front:
             return
         request_id = secrets.token_hex(8)
         scope[REQUEST_ID] = request_id
+        header = (b"x-request-id", request_id.encode())
         started = time.perf_counter()
         status = 0
 
@@ -46,7 +78,7 @@ class Front:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                message["headers"].append(header)
             await send(message)
 
         self._metrics.inflight.inc()
@@ -55,31 +87,62 @@ class Front:
         except Exception as error:  # ruff: ignore[blind-except]  # the caller gets a 500, the log the place
             _tell_bug(error, request_id)
             if not status:
-                bug = RefusedError(500, "internal_error", "a bug of the service; it is in its log")
-                await bug.response(request_id)(scope, receive, counted)
+                await bug().response(request_id)(scope, receive, counted)
         finally:
             self._metrics.inflight.dec()
-            route = scope["path"] if scope["path"] in self._routes else "other"
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            route = scope["path"] if scope["path"] in self._hot.routes else "other"
+            self._metrics.answered(route, status, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self._guard.admit(scope)
-            scope[BODY] = await asyncio.wait_for(
-                _body(scope, receive, self._spec.max_body_bytes), self._spec.body_seconds
-            )
+            wait = self._deadline(scope)
+            scope[BODY] = await self._read(scope, receive)
+            scope[UNTIL] = time.monotonic() + wait
         except TimeoutError:
             refused = RefusedError(408, "too_slow", "the body took too long to arrive")
         except RefusedError as error:
             refused = error
         else:
-            await self._app(scope, receive, send)
+            await self._routed(scope, receive, send)
             return
         self._metrics.rejected.labels(refused.error).inc()
         # a body that was not read stands in the way of the next request
         refused.headers["Connection"] = "close"
         await refused.response(scope[REQUEST_ID])(scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        most = self._spec.max_body_bytes
+        if WHOLE in scope:
+            return await _body(scope, receive, most)
+        async with asyncio.timeout(self._spec.body_seconds):
+            return await _body(scope, receive, most)
+
+    def _deadline(self, scope: Scope) -> float:
+        """Return the seconds that a request may wait for its turn: a caller may lower them."""
+        for name, value in scope["headers"]:
+            if name == DEADLINE:
+                if not (value.isdigit() and 0 < len(value) < MOST_DIGITS and int(value)):
+                    raise RefusedError(422, "invalid", "X-Deadline-Ms is a number, 1 or more")
+                return min(self._spec.deadline_seconds, int(value) / 1000)
+        return self._spec.deadline_seconds
+
+    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._hot.posts.get(scope["path"]) if scope["method"] == "POST" else None
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            response = await route(request)
+        except (RefusedError, SettingError) as error:
+            response = self._hot.refused(request, error)
+        await response(scope, receive, send)
+
+
+def alone(request: Request) -> bool:
+    """Return whether no other request is in flight, as far as the connections tell."""
+    return len(request.scope.get(IN_FLIGHT, "??")) == 1
 
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
@@ -101,6 +164,11 @@ async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
         if len(body) > most:
             raise too_large
     return bytes(body)
+
+
+def bug() -> RefusedError:
+    """Return what a caller is told of a bug."""
+    return RefusedError(500, "internal_error", "a bug of the service; it is in its log")
 
 
 def _tell_bug(error: Exception, request_id: str) -> None:

@@ -16,8 +16,9 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 class Metrics:
     """The counters of one app, in a registry of its own."""
 
-    def __init__(self) -> None:
-        """Start at zero."""
+    def __init__(self, worker: int | None = None) -> None:
+        """Start at zero; `worker` is the number of this process where there are several."""
+        self._worker = worker
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "recsys_requests_total", "Answers.", ("route", "code"), registry=self.registry
@@ -46,13 +47,51 @@ class Metrics:
             "recsys_unknown_member_total", "Members not in the bundle.", registry=self.registry
         )
 
+        self._kept: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer; the counters of a route and a status are looked up once."""
+        kept = self._kept.get((route, status))
+        if kept is None:
+            kept = self.requests.labels(route, str(status)), self.seconds.labels(route)
+            self._kept[route, status] = kept
+        kept[0].inc()
+        kept[1].observe(seconds)
+
+    def watch_queue(self, depth: Callable[[], float]) -> None:
+        """Ask how many requests wait for their turn whenever the metrics are read."""
+        gauge = Gauge("recsys_queue_depth", "Requests not yet begun.", registry=self.registry)
+        gauge.set_function(depth)
+
     def watch(self, facts: Callable[[], Facts]) -> None:
         """Ask for the facts of the living generation whenever the metrics are read."""
         self.registry.register(_Generation(facts))
 
     def text(self) -> bytes:
         """Write everything in Prometheus's text form."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry if self._worker is None else _Labelled(self))
+
+    @property
+    def worker(self) -> int | None:
+        """Number of the process among several, which then stands at every figure."""
+        return self._worker
+
+
+class _Labelled(CollectorRegistry):
+    """The figures of one of several processes: whoever reads them sees whose they are."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__()
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield each figure with the number of its process."""
+        mine = {"worker": str(self._metrics.worker)}
+        for metric in self._metrics.registry.collect():
+            metric.samples = [
+                sample._replace(labels=sample.labels | mine) for sample in metric.samples
+            ]
+            yield metric
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,20 @@
-"""The routes as an OpenAPI document, made from the types that the routes themselves read."""
+"""The routes as an OpenAPI document, made from the types that the routes themselves read.
+
+`python -m recsys.serve.openapi > docs/openapi.json` writes the copy for those who have no service.
+"""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import json
+import sys
+from textwrap import dedent
 from typing import Any
 
 import msgspec
 
+from recsys.serve import answers, asks, explaining, feedback
 from recsys.serve.answers import Alike, Answer, Near, OnOffer
 from recsys.serve.asks import Ask, AskMany, AskSimilar, AskWhy
 from recsys.serve.explaining import Why
@@ -20,22 +29,49 @@ FROM = {"request_id": TEXT, "generation": TEXT}
 """Where an answer is from."""
 AS_OF = FROM | {"at": TEXT}
 MADE = AS_OF | {"policy": TEXT, "channel": TEXT}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "Ask": {"member": "m000042", "slots": 3},
+    "AskMany": {"members": ["m000042", "m000043"], "slots": 3, "channel": "mail"},
+    "AskWhy": {"member": "m000042", "sale": "s01195"},
+    "AskSimilar": {"sale": "s01195", "k": 5, "scope": "archive"},
+    "Told": {
+        "events": [
+            {
+                "member": "m000042",
+                "sale": "s01195",
+                "kind": "purchase",
+                "at": "2026-04-01T12:07:00+02:00",
+                "value": 26.9,
+            }
+        ]
+    },
+}
+"""What is asked -> a body that says it."""
 
 
 def document() -> dict[str, Any]:
     """Return the document as plain data."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template=REF)
+    for name, schema in schemas.items():
+        _explain(schema, _struct(name))
     schemas["Error"] = _object({"error": TEXT, "message": TEXT, "request_id": TEXT})
-    paths = _slates() | _others() | _about()
+    paths = _slates() | _others() | _about() | _pages()
     for path, methods in paths.items():
         scope = None if path in FREE else NEEDS.get(path, "read")
-        for route in methods.values():
+        for method, route in methods.items():
+            words = [method, *path.replace(".", "/").split("/")]
+            route["operationId"] = "_".join(word for word in words if word)
             route["security"] = [] if scope is None else [{"key": []}, {}]
             opens = "" if scope is None else f" Where keys are asked for: one of scope {scope}."
             route["description"] = f"{route['summary']}{opens}"
     return {
         "openapi": "3.1.0",
-        "info": {"title": "recsys", "version": "1"},
+        "info": {
+            "title": "recsys",
+            "version": "1",
+            "description": "Slates with reasons, from one bundle at a time. Every JSON answer says "
+            "which (generation); every refusal has one form (Error). More: docs/serving.md.",
+        },
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -44,15 +80,45 @@ def document() -> dict[str, Any]:
     }
 
 
+def written() -> str:
+    """Return the document as it is kept in docs/openapi.json."""
+    return f"{json.dumps(document(), indent=1, ensure_ascii=False)}\n"
+
+
+def _struct(name: str) -> type:
+    """Return the class that a schema was made of."""
+    found: type = next(
+        getattr(module, name)
+        for module in (asks, answers, explaining, feedback)
+        if name in vars(module)
+    )
+    return found
+
+
+def _explain(schema: dict[str, Any], struct: type) -> None:
+    """Put into a schema what the class says of each field below it."""
+    body = ast.parse(dedent(inspect.getsource(struct))).body[0]
+    if not isinstance(body, ast.ClassDef):
+        return
+    for field, note in zip(body.body, body.body[1:], strict=False):
+        match field, note:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                schema["properties"][name]["description"] = " ".join(text.replace("`", "").split())
+
+
 def _slates() -> dict[str, Any]:
     slate = {"allOf": [_object(MADE), _ref("Answer")]}
-    member = {"name": "member", "in": "query", "required": True}
+    member = {"name": "member", "in": "query", "required": True, "description": "Id."}
     by_id = _route("The same by address, on this machine alone.", slate) | {
         "parameters": [
-            member | {"schema": TEXT | {"minLength": 1, "maxLength": 256}},
+            member | {"schema": TEXT | {"minLength": 1, "maxLength": 256}, "example": "m000042"},
             {
                 "name": "slots",
                 "in": "query",
+                "description": "Places on the slate; as the service is set where it is left out.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": 1000},
             },
         ]
@@ -132,6 +198,19 @@ def _about() -> dict[str, Any]:
     }
 
 
+def _pages() -> dict[str, Any]:
+    page = {"description": "HTML", "content": {"text/html": {"schema": TEXT}}}
+
+    def read(summary: str, answer: dict[str, Any]) -> dict[str, Any]:
+        return {"get": {"summary": summary, "responses": {"200": answer, **_refused()}}}
+
+    return {
+        "/openapi.json": read("This document.", _said(PLAIN)),
+        "/docs": read("This document as a page, on this machine alone.", page),
+        "/": read("The page for people: one member's slate and why, who sees what, health.", page),
+    }
+
+
 def _route(
     summary: str, answer: dict[str, Any], *, asks: str = "", status: str = "200"
 ) -> dict[str, Any]:
@@ -140,7 +219,7 @@ def _route(
         "responses": {status: _said(answer), **_refused()},
     }
     if asks:
-        content = {"application/json": {"schema": _ref(asks)}}
+        content = {"application/json": {"schema": _ref(asks), "example": EXAMPLES[asks]}}
         route["requestBody"] = {"required": True, "content": content}
     return route
 
@@ -165,3 +244,7 @@ def _list(kind: str) -> dict[str, Any]:
 
 def _ref(kind: str) -> dict[str, Any]:
     return {"$ref": REF.format(name=kind)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(written())

@@ -50,27 +50,47 @@ class _Counted:
     reach: list[Reach]
 
 
-class Page:
-    """Renders the page; keeps the reach of the shelf it last counted."""
+class Styled:
+    """A template with our style in it, and the headers that let a browser load nothing else."""
 
-    def __init__(self) -> None:
-        """Read the template and its style."""
+    def __init__(self, template: str) -> None:
+        """Read the template and the style."""
         loader = PackageLoader("recsys.serve")
         jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
         css, _, _ = loader.get_source(jinja, "page.css")
         jinja.globals["css"] = Markup(css)  # ruff: ignore[unsafe-markup-use]  # our own file, not a caller's words
-        self._template = jinja.get_template("page.html.j2")
+        self._template = jinja.get_template(template)
         hashed = base64.b64encode(sha256(css.encode()).digest()).decode()
         self.headers = {
-            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{hashed}'; "
+            "Content-Security-Policy": "default-src 'self'; script-src 'none'; "
+            f"style-src 'sha256-{hashed}'; object-src 'none'; "
             "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
         }
+
+    def render(self, **said: object) -> str:
+        """Return the page as HTML."""
+        return self._template.render(**said)
+
+
+class Page:
+    """Renders the page; keeps the reach of the shelf it last counted."""
+
+    def __init__(self, *, docs: bool = True) -> None:
+        """Read the template; `docs` = there is a page about the routes to point at."""
+        self._styled, self._docs = Styled("page.html.j2"), docs
+        self.headers = self._styled.headers
         self._counted: _Counted | None = None
 
-    def render(self, recommender: Recommender, *, member: str, slots: int) -> str:
-        """Return the page as HTML; `member` may be empty or unknown."""
+    def render(
+        self, recommender: Recommender, *, member: str, slots: int, stale: bool = False
+    ) -> str:
+        """Return the page as HTML; `member` may be empty or unknown.
+
+        `stale`: a newer bundle has failed to open for long.
+        """
         at = recommender.now()
         shelf = recommender.shelf(at)
         answer = None
@@ -79,9 +99,12 @@ class Page:
         counted = self._reach(recommender, at, slots=slots)
         opening = recommender.next_opening(at)
         zone = ZoneInfo(recommender.bundle.parts.zone)
-        return self._template.render(
-            _about(recommender, zone),
+        return self._styled.render(
+            **_about(recommender, zone),
             at=_local(at, zone),
+            age=age(at - recommender.bundle.parts.watermark),
+            stale=stale,
+            docs=self._docs,
             member=member,
             answer=answer,
             why_not=_why_not(recommender, member),
@@ -185,6 +208,14 @@ def _scale(answer: Answer | None) -> float:
     positive = [sum(max(part, 0.0) for part in (p.taste, p.new, p.curated)) for p in answer.sales]
     longest = max(positive, default=0.0)
     return 100 / longest if longest > 0 else 0.0
+
+
+def age(us: int) -> str:
+    """Return microseconds in the largest unit of which there are two."""
+    minutes = max(us, 0) // 60_000_000
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} days"
 
 
 def _local(at: int, zone: ZoneInfo) -> str:

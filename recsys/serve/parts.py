@@ -69,9 +69,13 @@ class BundleParts:
     """Role (run, dataset) -> fingerprint."""
     of_the_past: bool = False
     """A simulated shop or a public set: answers speak of `decided_at`, not of now."""
+    mail: Bool | None = None
+    """Who consents to mail, Bool[m]; None = not known."""
     dial: pl.DataFrame | None = None
     """What each setting of the slates costs and brings, a row each (`recsys.evaluate.tradeoff`),
     on the requests it was judged by; None = not swept."""
+    company: Index | None = None
+    """Over the unit part of members' vectors, where there are many; None = all are compared."""
     indexes: Desk | None = None
     """What the ranker looks up in the shop, where it is at hand; None = sorted when first asked."""
     towers: MemberTower | None = None
@@ -84,12 +88,14 @@ class BundleParts:
                 f"member vectors are of model {self.members.fingerprint}, "
                 f"sale vectors of {self.sales.fingerprint}"
             )
-        _same("members", self.shop.num_members, self.personalise, self.members.ids)
+        mail = () if self.mail is None else (self.mail,)
+        _same("members", self.shop.num_members, self.personalise, self.members.ids, *mail)
         _same("sales", self.shop.num_sales, self.sales.ids, self.info, self.index.vectors)
         widths = {v.shape[1] for v in (self.members.vectors, self.sales.vectors)}
         if widths != {self.index.vectors.shape[1]} or self.members.unit_dims != self.unit_dims:
             raise ValueError(f"vectors of members, sales and index have widths {widths}")
-        if not np.array_equal(self.index.vectors, self.sales.vectors):
+        indexed = self.index.vectors
+        if indexed is not self.sales.vectors and not np.array_equal(indexed, self.sales.vectors):
             raise ValueError("the index holds other vectors than the sales: another order or model")
         if missing := set(INFO) - set(self.info.columns):
             raise ValueError(f"info lacks the columns {sorted(missing)}")

@@ -5,18 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from recsys.campaign.plain import for_all
-from recsys.domain.arrays import NONE
+from recsys.domain.arrays import NONE, Bool
+from recsys.domain.candidates import Candidates
 from recsys.domain.shelf import Shelf
+from recsys.retrieval.filters import on_shelf
 from recsys.serve.answers import Alike, Answer, Near, OnOffer, Place, Rung
 from recsys.serve.asks import AskSimilar
 from recsys.serve.bundle import Bundle
 from recsys.serve.explaining import Why, why
-from recsys.serve.likeness import member_row, members_like, sale_row, sales_like
+from recsys.serve.likeness import (
+    BRIEF,
+    LONG,
+    Sought,
+    member_row,
+    members_like,
+    nearest_of_all,
+    sale_row,
+    sales_like,
+    sought,
+)
 from recsys.serve.newcomer import Newcomer
 from recsys.serve.placing import Placing
 
@@ -24,6 +37,14 @@ CHUNK = 1024
 """Members decided at once."""
 MOST_POLICIES = 256
 """Names of policies kept: callers may set the dial anywhere."""
+
+
+class Decided(NamedTuple):
+    """Slates, as they were asked for."""
+
+    answers: list[Answer]
+    known: int
+    """How many of the members the bundle knows."""
 
 
 class Recommender:
@@ -38,18 +59,29 @@ class Recommender:
         self._parts = bundle.parts
         self._clock = clock
         self._placing = Placing(bundle.parts.info)
+        # its manifest is hashed anew each time that it is asked
+        self._generation = bundle.generation
         self._policies: dict[tuple[int, float | None], str] = {}
 
     @property
     def generation(self) -> str:
         """Fingerprint of the bundle."""
-        return self.bundle.generation
+        return self._generation
 
     def now(self) -> int:
         """Return the instant that answers speak of, UTC us."""
         if self._clock is not None:
             return self._clock()
         return self._parts.decided_at if self._parts.of_the_past else time.time_ns() // 1_000
+
+    def moment(self) -> int:
+        """Return the instant to answer for, UTC us: now, or less than a tenth of a second ago.
+
+        Who asks in the same tenth of a second can be answered together; the shelf is that of now.
+        """
+        if self._clock is not None or self._parts.of_the_past:
+            return self.now()
+        return self._parts.shelves.moment(self.now())
 
     def shelf_at(self, at: int | None = None) -> Shelf:
         """Return what is open and in stock at an instant (UTC us), by default now."""
@@ -89,6 +121,18 @@ class Recommender:
         `novelty` is the dial, None = as the bundle was judged; `exclude` are sales to leave out.
         An empty shelf gives empty slates; ask `shelf_at` first.
         """
+        return self.decide(members, slots=slots, at=at, novelty=novelty, exclude=exclude).answers
+
+    def decide(
+        self,
+        members: Sequence[str],
+        *,
+        slots: int,
+        at: int | None,
+        novelty: float | None,
+        exclude: Sequence[str],
+    ) -> Decided:
+        """Return what `recommend` does, and how many of the members the bundle knows."""
         shelf = self.without(self.shelf_at(at), exclude)
         rows = self._parts.member_ids.rows(members)
         rung, plain = self._for_all(shelf, slots)
@@ -105,7 +149,7 @@ class Recommender:
                 if sales:
                     short = len(sales) < slots
                     answers[asked] = Answer(members[asked], "personalised", short, sales, foretells)
-        return answers
+        return Decided(answers, int((rows != NONE).sum()))
 
     def welcome(
         self,
@@ -168,7 +212,35 @@ class Recommender:
             UnknownSaleError, UnknownMemberError: the bundle does not hold it.
             ValueError: not exactly one of the three, another width, or numbers that are not finite.
         """
-        found, is_open = sales_like(self._parts, asked, self.shelf_at(at))
+        return self._near(*sales_like(self._parts, asked, self.shelf_at(at)))
+
+    def takes_long(self, asked: AskSimilar) -> bool:
+        """Return whether a search for it would keep others waiting in the same thread."""
+        return asked.scope == "archive" and len(self._parts.index.vectors) > LONG
+
+    @property
+    def brief(self) -> bool:
+        """Whether one search of the archive takes less than handing it to another thread."""
+        return self._parts.index.vectors.nbytes <= BRIEF
+
+    def sought(self, asked: AskSimilar) -> Sought | None:
+        """Return what is looked for where many can be found in one search; None where not.
+
+        Raises:
+            UnknownSaleError, UnknownMemberError: the bundle does not hold it.
+            ValueError: not exactly one of the three, another width, or numbers that are not finite.
+        """
+        return sought(self._parts, asked)
+
+    def nearest(self, many: Sequence[Sought]) -> list[Candidates]:
+        """Search the archive once for all of them, who look for as many rows."""
+        return nearest_of_all(self._parts, many)
+
+    def near(self, found: Candidates, *, at: int | None = None) -> list[Near]:
+        """Return what was found as callers read it, at an instant (UTC us), by default now."""
+        return self._near(found, on_shelf(self.shelf_at(at), self._parts.shop.num_sales))
+
+    def _near(self, found: Candidates, is_open: Bool) -> list[Near]:
         best = found.sales[0][found.sales[0] != NONE].tolist()
         placing = self._placing
         return [

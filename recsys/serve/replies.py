@@ -38,6 +38,18 @@ def read(request: Request, wanted: type[T]) -> T:
         raise RefusedError(400, "not_json", "the body is not JSON") from error
 
 
+class Json(Response):
+    """A JSON answer; made without Starlette's way over texts, which takes longer."""
+
+    def __init__(self, body: bytes) -> None:
+        """Answer 200 with a body."""
+        self.status_code, self.body, self.background = 200, body, None
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+        ]
+
+
 @contextmanager
 def refusing() -> Generator[None]:
     """Turn what a generation cannot answer into a refusal.
@@ -60,4 +72,4 @@ def json(request: Request, generation: Generation | None, **fields: object) -> R
     said: dict[str, object] = {"request_id": request.scope[REQUEST_ID]}
     if generation is not None:
         said["generation"] = generation.generation
-    return Response(msgspec.json.encode(said | fields), media_type="application/json")
+    return Json(msgspec.json.encode(said | fields))

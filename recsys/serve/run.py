@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from recsys.domain.errors import PortTakenError
 from recsys.serve.bundle import Bundle, open_bundle
@@ -23,8 +28,15 @@ from recsys.serve.live import Live
 from recsys.serve.recommender import Recommender
 from recsys.serve.spec import Serve, instant
 from recsys.serve.watch import log_to_stderr, tell
+from recsys.serve.wire import wire
+from recsys.serve.workers import Crew
 
-MAX_HEADER_BYTES = 16 << 10
+LEAVING_SECONDS = 5.0
+"""How long a worker may take to end once it has finished what was in flight."""
+SWITCH_SECONDS = 0.0005
+"""How long the loop may keep the search thread waiting for the interpreter, a tenth of Python's
+own: a flood that is refused does not starve what was let in."""
+WARNINGS = frozenset({"reload_failed", "keys_not_read", "worker_died"})
 
 
 @dataclass(frozen=True)
@@ -59,25 +71,70 @@ def serve(spec: Serve, *, ready: Callable[[Listening], None] | None = None) -> N
         PortTakenError: another process listens there.
         ArtefactError: no bundle, or none that can be used.
     """
-    started = time.perf_counter()
     log_to_stderr()
     keys = None if spec.keys is None else Keys(Path(spec.keys), said=heard)
-    with _bound(spec) as listener:
-        live = Live(spec, lambda folder: load(spec, folder), said=heard)
-        listening = Listening(
-            url=_url(listener),
-            bundle=live.generation.bundle,
-            seconds=time.perf_counter() - started,
-        )
-        server = _Server(live, spec, keys, ready=lambda: _say(listening, ready))
-        _listen(listener, spec)
-        live.start()
-        try:
-            server.run(sockets=[listener])
-        finally:
-            server.close()
-            live.stop()
+    if spec.workers > 1:
+        _serve_with_workers(spec, ready)
+    else:
+        with _bound(spec) as listener:
+            _answer(spec, listener, keys, ready=lambda listening: _say(listening, ready))
     tell("stopped")
+
+
+def _answer(
+    spec: Serve,
+    listener: socket.socket,
+    keys: Keys | None,
+    *,
+    ready: Callable[[Listening], None],
+    worker: int | None = None,
+) -> None:
+    """Answer until told to stop; `worker` is the number of this process among several."""
+    started = time.perf_counter()
+    live = Live(spec, lambda folder: load(spec, folder), said=heard)
+    listening = Listening(
+        url=_url(listener),
+        bundle=live.generation.bundle,
+        seconds=time.perf_counter() - started,
+    )
+    made = app(live, spec, keys, worker=worker)
+    server = _Server(live, spec, made, ready=lambda: ready(listening))
+    _listen(listener, spec)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # what was opened stays: looking at it again and again would keep callers waiting
+    live.start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        made.state.close()
+        live.stop()
+
+
+def _serve_with_workers(spec: Serve, ready: Callable[[Listening], None] | None) -> None:
+    """Keep several processes answering on one port; the system hands each its callers.
+
+    What keeps a worker from starting ends the command here, before there is one.
+    """
+    started = time.perf_counter()
+    with _bound(spec) as alone:  # fails where others listen, whoever they share the port with
+        spec = spec.model_copy(update={"port": alone.getsockname()[1]})
+    with _bound(spec, shared=True) as held:  # the port stays ours while workers come and go
+        bundle = Live(spec, lambda folder: load(spec, folder), said=heard).generation.bundle
+        crew = Crew(spec.workers, partial(_work, spec), said=heard)
+        crew.keep(
+            lambda: _say(Listening(_url(held), bundle, time.perf_counter() - started), ready),
+            patience=spec.drain_grace_seconds + spec.drain_seconds + LEAVING_SECONDS,
+        )
+
+
+def _work(spec: Serve, number: int, says: Connection) -> None:
+    """Answer as one of several."""
+    log_to_stderr()
+    keys = None if spec.keys is None else Keys(Path(spec.keys), said=heard)
+    with _bound(spec, shared=True) as listener:
+        ready = f"worker {number}"
+        _answer(spec, listener, keys, ready=lambda _: says.send(ready), worker=number)
 
 
 class _Server(uvicorn.Server):
@@ -87,17 +144,17 @@ class _Server(uvicorn.Server):
         self,
         live: Live[Recommender],
         spec: Serve,
-        keys: Keys | None,
+        made: FastAPI,
         *,
         ready: Callable[[], None],
     ) -> None:
-        made = app(live, spec, keys)
+        # its layers alone: FastAPI would look for telemetry at each request
         super().__init__(
             uvicorn.Config(
-                made,
+                made.middleware_stack or made,
                 lifespan="off",
                 ws="none",
-                http="h11",
+                http=wire(spec.body_seconds),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -105,11 +162,9 @@ class _Server(uvicorn.Server):
                 limit_concurrency=spec.connections,
                 timeout_keep_alive=spec.keep_alive_seconds,
                 timeout_graceful_shutdown=spec.drain_seconds,
-                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             )
         )
         self._live, self._spec, self._ready = live, spec, ready
-        self.close = made.state.close
         self._stop_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -148,7 +203,9 @@ class _Server(uvicorn.Server):
 
 def heard(event: str, what: str) -> None:
     """Log what became of a new bundle; one that could not be opened is a warning."""
-    level = logging.WARNING if event in {"reload_failed", "keys_not_read"} else logging.INFO
+    if event == "reloaded":
+        gc.unfreeze()  # what was opened first is looked at again, and can go
+    level = logging.WARNING if event in WARNINGS else logging.INFO
     tell(event, level=level, what=what)
 
 
@@ -164,11 +221,17 @@ def _say(listening: Listening, ready: Callable[[Listening], None] | None) -> Non
 
 
 @contextmanager
-def _bound(spec: Serve) -> Generator[socket.socket]:
-    """Take the port before the bundle is opened, so that a taken one is said at once."""
+def _bound(spec: Serve, *, shared: bool = False) -> Generator[socket.socket]:
+    """Take the port before the bundle is opened, so that a taken one is said at once.
+
+    A shared one is taken by several processes of one user.
+    """
     family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
-    with socket.socket(family) as listener:
+    # TCP by name: asyncio sends answers at once only on sockets that say so
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         with _taken(spec):
             listener.bind((spec.host, spec.port))
         yield listener

@@ -8,6 +8,7 @@ from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
 
 _MINUTE = 60_000_000
+_MOMENT = 100_000
 
 
 class Shelves:
@@ -40,6 +41,18 @@ class Shelves:
             kept = (stretch, self._shop.shelf(at))
             self._kept = kept
         return Shelf(at=at, sales=kept[1].sales, curated=kept[1].curated)
+
+    def moment(self, now: int) -> int:
+        """Return an instant (UTC us) to answer for: now, cut to a tenth of a second.
+
+        What is asked at once can so be answered together. It has the shelf of `now`: an instant
+        at which that changed is not cut away.
+        """
+        turned = now // _MINUTE * _MINUTE
+        if self._shop.shelf_hours is None:
+            stretch = int(np.searchsorted(self._changes, now, side="right"))
+            turned = int(self._changes[stretch - 1]) if stretch else now
+        return max(now - now % _MOMENT, turned)
 
     def next_opening(self, at: int) -> int | None:
         """Return the first instant after `at` (UTC us) at which a sale opens, if there is one."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 from fastapi import Request, Response
@@ -14,15 +15,19 @@ from recsys.serve import replies
 from recsys.serve.answers import MAX_PLACES, Answer
 from recsys.serve.asks import Ask, AskMany, AskWhy
 from recsys.serve.guard import Guard
+from recsys.serve.limits import UNTIL, alone
 from recsys.serve.live import Live
 from recsys.serve.metrics import Metrics
 from recsys.serve.newcomer import Newcomer
 from recsys.serve.recommender import Recommender, iso
 from recsys.serve.refusal import RefusedError
 from recsys.serve.spec import Serve
+from recsys.serve.turns import Kind, Turns
 
 BLOCK = 64
 """Members decided at once; between blocks other requests get their turn."""
+PLACES = 1024
+"""Places filled at once for callers who ask for one slate each, unless one slate has more."""
 RETRY_SECONDS = 3600
 """Retry-After where no opening is known."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,10 +54,10 @@ class Slating:
     """Makes slates, one or many."""
 
     def __init__(
-        self, live: Live[Recommender], spec: Serve, *, guard: Guard, metrics: Metrics
+        self, live: Live[Recommender], spec: Serve, *, guard: Guard, metrics: Metrics, turns: Turns
     ) -> None:
-        """Answer from the living generation."""
-        self._live, self._spec = live, spec
+        """Answer from the living generation; who asks for one slate waits for a turn."""
+        self._live, self._spec, self._turns = live, spec, turns
         self._guard, self._metrics = guard, metrics
 
     async def recommend(self, request: Request) -> Response:
@@ -63,7 +68,7 @@ class Slating:
         if not asked.member and not told:
             raise RefusedError(422, "invalid", "name a member, or tell history or features")
         if not told:
-            slate = self._slates(way, (asked.member,))[0]
+            slate = await self._one_of_many(request, way, asked.member)
             return _one(request, way, slate, channel=asked.channel)
         newcomer = Newcomer(asked.history or (), asked.features or {}, asked.member)
         slate = way.generation.welcome(
@@ -81,7 +86,8 @@ class Slating:
         if not 1 <= int(slots[:9]) <= MAX_PLACES:
             raise RefusedError(422, "invalid", f"slots is a number from 1 to {MAX_PLACES}")
         way = self._way(Ask(slots=int(slots)))
-        return _one(request, way, self._slates(way, (member,))[0], channel="other")
+        slate = await self._one_of_many(request, way, member)
+        return _one(request, way, slate, channel="other")
 
     async def batch(self, request: Request) -> Response:
         """Answer with the slates of many members as of one instant, in blocks."""
@@ -113,12 +119,19 @@ class Slating:
             **msgspec.structs.asdict(why),
         )
 
+    async def _one_of_many(self, request: Request, way: Way, member: str) -> Answer:
+        """Return a member's slate, made together with those that others ask for in the same way."""
+        most = max(1, min(BLOCK, PLACES // way.slots))
+        kind = Kind(way, partial(self._slates, way), most)
+        until = request.scope[UNTIL]
+        return await self._turns.ask(kind, member, until=until, alone=alone(request))
+
     def _slates(self, way: Way, members: Sequence[str]) -> list[Answer]:
-        slates = way.generation.recommend(
+        slates, known = way.generation.decide(
             members, slots=way.slots, at=way.at, novelty=way.novelty, exclude=way.exclude
         )
         self._count(slates)
-        self._metrics.unknown.inc(len(members) - way.generation.known(members))
+        self._metrics.unknown.inc(len(members) - known)
         return slates
 
     def _count(self, slates: Sequence[Answer]) -> None:
@@ -129,7 +142,7 @@ class Slating:
     def _way(self, asked: Ask | AskMany | AskWhy) -> Way:
         """Return how slates are wanted; an empty shelf is refused, never an empty slate."""
         generation = self._live.generation
-        at = generation.now() if asked.at is None else _us(asked.at)
+        at = generation.moment() if asked.at is None else _us(asked.at)
         if not len(generation.shelf_at(at)):
             raise _closed(generation, at)
         slots = self._spec.slots if asked.slots is None else asked.slots

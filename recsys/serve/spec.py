@@ -48,10 +48,16 @@ class Serve(Spec):
     """After SIGTERM: how long to go on accepting, so that others notice /readyz first."""
     drain_seconds: Count = 20
     """After that: how long to finish what is in flight."""
+    workers: Count = 1
+    """Processes that answer on the same port, each on a core; one that dies is started again."""
+    deadline_seconds: Positive = 1.0
+    """How long a request may wait for its turn before it gets 504; X-Deadline-Ms says less."""
+    waiting: Count = 256
+    """Requests that may wait for their turn in a process; more get 503 at once."""
     max_body_bytes: Count = 1 << 20
     """Longest body of a request; longer ones get 413."""
     body_seconds: Positive = 5.0
-    """How long a caller may take to deliver a body."""
+    """How long a caller may take to deliver a head, and again for a body."""
     connections: Count = 512
     """Open connections; more get 503."""
     keep_alive_seconds: Count = 30

@@ -18,7 +18,8 @@ class JsonLines(logging.Formatter):
         fields = getattr(record, "fields", {})
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         said = {"at": at, "level": record.levelname.lower(), "event": record.getMessage()}
-        return json.dumps(said | fields, ensure_ascii=False, default=str)
+        # ASCII alone: whatever the terminal's encoding is, a line stays JSON
+        return json.dumps(said | fields, default=str)
 
 
 def tell(event: str, *, level: int = logging.INFO, **fields: str | float | None) -> None:

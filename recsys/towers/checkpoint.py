@@ -78,7 +78,7 @@ def save(
 
     Raises:
         NoRoomError: the disk is full; earlier checkpoints stand.
-        ArtefactError: the system refused a write; earlier checkpoints stand.
+        DeviceError: the system refused a write; earlier checkpoints stand.
     """
     tensors: dict[str, Tensor] = {}
     plain = pack(state, tensors)

@@ -126,7 +126,6 @@ def test_files_that_would_run_something_are_refused(
     shown(tried, f"{tried} config files refused by name")
 
 
-@pytest.mark.xfail(strict=True, reason="load.own_configs does not call own.check_own yet")
 @pytest.mark.parametrize("what", OWN)
 def test_a_command_refuses_them_before_hydra_reads_them(tmp_path: Path, what: str) -> None:
     word, file, text = OWN[what]

@@ -38,7 +38,7 @@ error: no setting called 'tower.dim' (in tower.dim=8)
 """,
     "retrieval=exat": """\
 error: retrieval=exat is not there
-  retrieval can be: exact, hnsw, ivf        did you mean: retrieval=exact
+  retrieval can be: exact, hnsw, ivf, pq        did you mean: retrieval=exact
 """,
     "towers=bert": """\
 error: towers=bert is not there

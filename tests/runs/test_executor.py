@@ -78,10 +78,10 @@ def test_what_dies_is_replaced_and_its_shard_done_again(
     ("work", "error", "how"),
     [(working.always_dies, NoRoomError, "SIGKILL"), (working.leaves, RecsysError, "exit code 7")],
 )
-def test_a_shard_that_kills_three_workers_is_named(
+def test_a_shard_that_kills_five_workers_is_named(
     work: Callable[[int], None], error: type[RecsysError], how: str
 ) -> None:
-    with pytest.raises(error, match=rf"5 was the death of 3 workers \({how}\)") as refused:
+    with pytest.raises(error, match=rf"5 was the death of 5 workers \({how}\)") as refused:
         list(run(LOCAL, work, [5]))
     assert type(refused.value) is error
 

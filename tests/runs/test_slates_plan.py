@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -100,3 +101,19 @@ def test_a_dry_run_writes_nothing(
     slates(shop.spec(out=str(tmp_path / "out"), dry_run=True, members_per_shard=15))
     assert not (tmp_path / "out").exists()
     assert "60, 6 slots each" in capsys.readouterr().out
+
+
+def test_who_does_not_agree_to_mail_is_written_to_by_no_mail(tmp_path: Path) -> None:
+    agreed = np.arange(60) % 3 > 0
+    shop = shop_of(tmp_path, tiny_dataset(members=60, days=10, sales_a_day=20), mail=agreed)
+    seat = shop.sending().seat
+    mailed = members_of(shop.spec(channel="mail"), seat, None)
+    np.testing.assert_array_equal(mailed.rows, np.flatnonzero(agreed))
+    assert (mailed.unwritten, mailed.everyone) == (20, False)
+    shown = members_of(shop.spec(channel="web"), seat, None)
+    assert (len(shown.rows), shown.unwritten, shown.everyone) == (60, 0, True)
+    nobody = shop_of(
+        tmp_path / "nobody", tiny_dataset(members=60, days=10, sales_a_day=20), mail=agreed & False
+    )
+    with pytest.raises(SettingError, match="consents to mail"):
+        members_of(nobody.spec(channel="mail"), nobody.sending(channel="web").seat, None)

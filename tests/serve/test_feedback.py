@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from recsys.campaign.slate_columns import OUTCOMES, kinds_of
+from recsys.campaign.slate_outcomes import added_up
 from recsys.data.sources import read
 from recsys.data.spec import EventTable, TablesSource
 from recsys.domain.errors import NoRoomError
@@ -101,3 +103,83 @@ def test_a_disk_that_fails_is_said_and_can_be_told_again(
     monkeypatch.undo()
     assert service.post("/v1/feedback", events=[BOUGHT]).status_code == 200
     assert kept(tmp_path, "events").height == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (OUTCOME | {"slot": -1}, ">= 0"),
+        (OUTCOME | {"slot": 1000}, "<= 999"),
+        (OUTCOME | {"margin": 1e10}, "<= 1000000000"),
+        (OUTCOME | {"clicked": "yes"}, "Expected `bool`"),
+        (OUTCOME | {"send_id": ""}, "length >= 1"),
+        (OUTCOME | {"member_id": "a\x7f"}, "outcomes[0]: an id has at most"),
+        (OUTCOME | {"at": (NOW + timedelta(days=2)).isoformat()}, "outcomes[0]: at lies"),
+        ({"send_id": "noon", "member_id": "m1", "at": AT}, "missing required field `slot`"),
+    ],
+)
+def test_a_wrong_outcome_takes_right_events_with_it(
+    service: Service, tmp_path: Path, outcome: dict[str, Any], says: str
+) -> None:
+    answer = service.post("/v1/feedback", events=[BOUGHT], outcomes=[outcome])
+    assert says in refused(answer, 422, "invalid")
+    assert not (tmp_path / "feedback").exists()
+
+
+def test_outcomes_told_bit_by_bit_are_one_of_each_slot(service: Service, tmp_path: Path) -> None:
+    later = (NOW + timedelta(minutes=5)).isoformat()
+    bits = [
+        OUTCOME | {"clicked": False, "opened": True},
+        OUTCOME | {"at": later, "bought": True, "margin": 3.5},
+        OUTCOME | {"at": later, "bought": True, "margin": 3.5},
+        OUTCOME | {"slot": 1},
+    ]
+    for bit in bits:
+        assert service.post("/v1/feedback", outcomes=[bit]).json()["outcomes"] == 1
+    frame = pl.read_csv(tmp_path / "feedback" / "outcomes-*.csv").select(
+        pl.col(name).str.to_datetime(time_zone="UTC") if name == "at" else pl.col(name).cast(kind)
+        for name, kind in kinds_of(OUTCOMES).items()
+    )
+    first, second = added_up(frame).sort("slot").to_dicts()
+    assert (first["opened"], first["clicked"], first["bought"], first["margin"]) == (
+        True, True, True, 3.5,
+    )  # fmt: skip
+    assert first["at"] == NOW
+    assert (second["slot"], second["clicked"], second["bought"]) == (1, True, False)
+
+
+def test_what_two_services_and_the_next_one_were_told_lies_side_by_side(
+    service: Service, bundle: Bundle, tmp_path: Path
+) -> None:
+    beside = Service(bundle.folder.parent, feedback=str(tmp_path / "feedback"))
+    for number, one in enumerate([service, beside] * 5):
+        event = BOUGHT | {"member": f"m{number}"}
+        assert one.post("/v1/feedback", events=[event]).status_code == 200
+    for one in (service, beside):
+        one.app.state.close()
+    after = Service(bundle.folder.parent, feedback=str(tmp_path / "feedback"))
+    assert after.post("/v1/feedback", events=[BOUGHT]).status_code == 200
+    assert len(list((tmp_path / "feedback").glob("events-*.csv"))) == 3
+    assert sorted(kept(tmp_path, "events")["member"]) == sorted([
+        "m1",
+        *(f"m{number}" for number in range(10)),
+    ])
+
+
+def test_half_a_row_of_a_service_that_died_is_no_row(
+    service: Service, bundle: Bundle, tmp_path: Path
+) -> None:
+    assert service.post("/v1/feedback", events=[BOUGHT]).status_code == 200
+    service.app.state.close()
+    (file,) = (tmp_path / "feedback").glob("events-*.csv")
+    with file.open("ab") as cut:
+        cut.write(b"m9,view,2026-")
+    again = Service(bundle.folder.parent, feedback=str(tmp_path / "feedback"))
+    assert again.post("/v1/feedback", events=[BOUGHT]).status_code == 200
+    assert kept(tmp_path, "events")["member"].to_list() == ["m1", "m1"]
+
+
+def test_the_largest_message_fits(service: Service, tmp_path: Path) -> None:
+    events = [BOUGHT | {"member": f"m{number}"} for number in range(1024)]
+    assert service.post("/v1/feedback", events=events).json()["events"] == 1024
+    assert kept(tmp_path, "events").height == 1024

@@ -12,32 +12,38 @@ from tests.serve.resting import is_mapped
 
 KNOWN = ["m3", "", "Élodie", "m1"]
 CONSENT = np.array([True, False, True, True])
+MAIL = np.array([False, True, True, False])
 
 
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path) -> Path:
-    ids.write(IdTable.of(KNOWN, "member"), CONSENT, tmp_path)
+    ids.write(IdTable.of(KNOWN, "member"), ids.Consents(CONSENT, MAIL), tmp_path)
     return tmp_path
 
 
 def test_a_table_comes_back_mapped_and_finds_its_ids(folder: Path) -> None:
-    table, consent = ids.read(folder)
-    arrays = (table.text, table.start, table.order.key, table.order.row, consent)
+    table, consents = ids.read(folder)
+    assert consents.mail is not None
+    arrays: list[np.ndarray] = [table.text, table.start, table.order.key, table.order.row]
+    arrays += [consents.personalise, consents.mail]
     assert all(is_mapped(array) for array in arrays)
     assert table.tolist() == KNOWN
     assert table.rows(["m1", "m2", ""]).tolist() == [3, -1, 1]
-    np.testing.assert_array_equal(consent, CONSENT)
+    np.testing.assert_array_equal(consents.personalise, CONSENT)
+    np.testing.assert_array_equal(consents.mail, MAIL)
 
 
 def test_other_programs_read_ids_and_consent_in_the_order_of_rows(folder: Path) -> None:
     frame = pl.read_parquet(folder / ids.FILE)
-    assert frame.to_dict(as_series=False) == {"member": KNOWN, "personalise": CONSENT.tolist()}
+    said = {"member": KNOWN, "personalise": CONSENT.tolist(), "mail": MAIL.tolist()}
+    assert frame.to_dict(as_series=False) == said
 
 
 def test_nobody_is_a_table_too(tmp_path: Path) -> None:
-    ids.write(IdTable.of([], "member"), np.zeros(0, dtype=np.bool_), tmp_path)
-    table, consent = ids.read(tmp_path)
-    assert (len(table), len(consent)) == (0, 0)
+    nobody = np.zeros(0, dtype=np.bool_)
+    ids.write(IdTable.of([], "member"), ids.Consents(nobody), tmp_path)
+    table, consents = ids.read(tmp_path)
+    assert (len(table), len(consents.personalise), consents.mail) == (0, 0, None)
     assert table.rows(["m1"]).tolist() == [-1]
 
 
@@ -45,6 +51,7 @@ def test_a_folder_without_a_table_is_read_from_what_others_read(folder: Path) ->
     for file in (folder / ids.TABLE).iterdir():
         file.unlink()
     (folder / ids.TABLE).rmdir()
-    table, consent = ids.read(folder)
+    table, consents = ids.read(folder)
+    assert consents.mail is None
     assert table.rows(KNOWN).tolist() == [0, 1, 2, 3]
-    np.testing.assert_array_equal(consent, CONSENT)
+    np.testing.assert_array_equal(consents.personalise, CONSENT)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from recsys.serve.bundle import Bundle
-from recsys.serve.page import Page, chips, count_reach
+from recsys.serve.page import Page, age, chips, count_reach
 from recsys.serve.recommender import Recommender
 from tests.serve.asking import Service
 
@@ -69,7 +69,7 @@ def test_nothing_is_fetched_from_elsewhere_and_the_policy_says_so(bundle: Bundle
     assert "url(" not in answer.text
     assert "@import" not in answer.text
     policy = answer.headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'")
+    assert policy.startswith("default-src 'self'; script-src 'none'")
     assert all("style" not in attrs for _, attrs in Tags(answer.text).found)
 
 
@@ -132,3 +132,33 @@ def test_the_page_holds_at_a_narrow_screen_in_the_dark_and_on_paper() -> None:
     assert "prefers-color-scheme: dark" in css
     assert "@media print" in css
     assert "max-width: 30rem" in css
+    assert "white-space: nowrap" in css
+
+
+def test_it_says_which_bundle_answers_how_old_its_data_is_and_whether_all_is_well(
+    recommender: Recommender, bundle: Bundle
+) -> None:
+    html = Page().render(recommender, member="", slots=6)
+    for said in (bundle.generation, bundle.manifest.made_at, "<dt>State</dt><dd>ready</dd>"):
+        assert said in html
+    later = bundle.parts.watermark + 3 * 3_600_000_000
+    assert ", 3 h before " in Page().render(Recommender(bundle, lambda: later), member="", slots=6)
+    stale = Page().render(recommender, member="", slots=6, stale=True)
+    assert "A newer bundle has not opened for long" in stale
+    assert "<dd>ready</dd>" not in stale
+
+
+@pytest.mark.parametrize(
+    ("minutes", "says"),
+    [(-5, "0 min"), (119, "119 min"), (120, "2 h"), (2879, "47 h"), (2880, "2 days")],
+)
+def test_an_age_is_in_the_largest_unit_of_which_there_are_two(minutes: int, says: str) -> None:
+    assert age(minutes * 60_000_000) == says
+
+
+def test_a_page_shows_when_a_newer_bundle_does_not_open(root: Path) -> None:
+    service = Service(root, stale_after_minutes=0.0)
+    assert "<dd>ready</dd>" in service.client.get("/").text
+    (root / "CURRENT").write_text("gone\n", encoding="utf-8")
+    service.live.look()
+    assert "stale: a newer bundle does not open" in service.client.get("/").text

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,23 @@ def test_a_catalogue_without_closing_times_is_looked_at_once_a_minute() -> None:
     assert shelves.at(at).sales.tolist() == shop.shelf(at).sales.tolist() != []
     later = at + 400 * HOUR
     assert shelves.at(later).sales.tolist() == shop.shelf(later).sales.tolist()
+
+
+def test_a_moment_is_a_tenth_of_a_second_with_the_shelf_of_now(shop: Shop) -> None:
+    changes = np.concatenate([shop.opens_at, shop.closes_at]) + 12_345  # not on the grid
+    moved = replace(shop, opens_at=shop.opens_at + 12_345, closes_at=shop.closes_at + 12_345)
+    shelves = Shelves(moved)
+    rng = np.random.default_rng(9)
+    for now in (rng.choice(changes, 300) + rng.integers(-250_000, 250_000, 300)).tolist():
+        at = shelves.moment(now)
+        assert 0 <= now - at < 100_000
+        assert moved.shelf(at).sales.tolist() == moved.shelf(now).sales.tolist()
+    quiet = int(changes.max()) + 60_000_000
+    moments = {shelves.moment(quiet - quiet % 100_000 + offset) for offset in (0, 50_000, 99_999)}
+    assert len(moments) == 1
+
+
+def test_a_catalogue_without_closing_times_has_moments_too(shop: Shop) -> None:
+    shelves = Shelves(replace(shop, shelf_hours=24.0))
+    for now in (int(shop.opens_at.max()) + offset for offset in (0, 59_999_999, 61_234_567)):
+        assert 0 <= now - shelves.moment(now) < 100_000
