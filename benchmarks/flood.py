@@ -1,7 +1,7 @@
 """Callers of a service over plain sockets: each asks again at once, or all at a given pace.
 
-One process, asyncio (one caller alone: a plain loop), HTTP/1.1 with keep-alive. A wait is counted from the instant at which a
-request was due, not from the one at which a connection was free to send it.
+One process, asyncio (one caller alone: a plain loop), HTTP/1.1 with keep-alive. A wait is counted
+from the instant at which a request was due, not from the one at which a connection was free.
 """
 
 from __future__ import annotations
@@ -182,15 +182,22 @@ def one_caller(plan: Plan, questions: Sequence[bytes]) -> Heard:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         begun = perf_counter() + min(1.0, plan.seconds / 2)
         while (since := perf_counter()) < begun + plan.seconds:
-            connection.sendall(next(asking))
-            held = b""
-            while (head := held.find(END)) < 0 or len(held) < head + 4 + _length(held[:head]):
-                if not (more := connection.recv(1 << 16)):
-                    return Heard(plan.seconds, waits, 1)
-                held += more
+            status = _answered(connection, next(asking))
             if since >= begun:
-                waits.setdefault(int(held[9:12]), []).append(perf_counter() - since)
+                waits.setdefault(status, []).append(perf_counter() - since)
     return Heard(plan.seconds, waits, 0)
+
+
+def _answered(connection: socket.socket, question: bytes) -> int:
+    """Ask, and return the status of the answer once all of it is there."""
+    connection.sendall(question)
+    held = b""
+    while (head := held.find(END)) < 0 or len(held) < head + len(END) + _length(held[:head]):
+        more = connection.recv(1 << 16)
+        if not more:
+            raise ConnectionError("the service closed the connection")
+        held += more
+    return int(held[9:12])
 
 
 def main() -> None:

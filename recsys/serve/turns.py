@@ -17,7 +17,7 @@ A = TypeVar("A")
 
 TOGETHER = 64
 """Questions answered at once, at most."""
-CERTAIN = 0.75
+CERTAIN = 0.5
 """Share of a deadline that the wait may fill by the pace so far; who would wait longer is refused
 at once rather than late."""
 SLOW = 0.2

@@ -98,6 +98,8 @@ class Caller:
 
     async def _answer(self, reader: asyncio.StreamReader, sent: float, head_only: bool) -> Heard:
         status, headers = await read_head(reader)
+        while status == 100:  # what stands before the answer of who sent Expect
+            status, headers = await read_head(reader)
         body = b""
         if not head_only:
             length = headers.get("content-length")

@@ -41,6 +41,9 @@ class Held:
     rss: int
     """Bytes of memory."""
     descriptors: int
+    """Apart from those of files of bundles."""
+    mapped: int
+    """Files of bundles that are mapped into memory."""
     threads: int
 
 
@@ -52,6 +55,7 @@ class Server:
         words = {"poll_seconds": 0.02, "drain_grace_seconds": 0.3} | settings
         feedback = str(folder / "feedback")
         spec = Serve(bundles_dir=str(bundles), feedback=feedback, port=0, **words)
+        self._bundles = f"{bundles.resolve()}/"
         self._log = folder / "log.txt"
         self._began = time.monotonic()
         with self._log.open("ab") as log:
@@ -85,10 +89,13 @@ class Server:
         there = Path("/proc", str(self.child.pid))
         if not there.exists():
             pytest.skip("the system has no /proc that says what a process holds")
+        names = list(map(_target, (there / "fd").iterdir()))
+        mapped = sum(name.startswith(self._bundles) for name in names)
         pages = int((there / "statm").read_text().split()[1])
         return Held(
             rss=pages * os.sysconf("SC_PAGE_SIZE"),
-            descriptors=len(list((there / "fd").iterdir())),
+            descriptors=len(names) - mapped,
+            mapped=mapped,
             threads=len(list((there / "task").iterdir())),
         )
 
@@ -106,6 +113,14 @@ class Server:
             self.child.wait()
             if self.child.stdout is not None:
                 self.child.stdout.close()
+
+
+def _target(descriptor: Path) -> str:
+    """Return what a descriptor is of; nothing where it has been closed meanwhile."""
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""
 
 
 @contextmanager
