@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from scipy.special import chdtrc
 
 from recsys.campaign.keys import BLOCK, U64, Ids, key_of, keys_of, salted
 from recsys.domain.arrays import F64, I16, I64, Bool
+from recsys.domain.errors import SettingError
 from recsys.domain.spec import NonNegative, Share, Spec
 
 HOLD_OUT = "hold_out"
@@ -106,6 +108,25 @@ class Experiments(Spec):
                     f"{other.name} {other.first} to {other.last}: give one of them another layer"
                 )
         return self
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read an experiment from a JSON file.
+
+    Raises:
+        SettingError: the file is not there, or says no experiment.
+    """
+    try:
+        return Experiment.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise SettingError(f"arms={path}: {error.strerror}", "name a JSON file") from None
+    except ValidationError as refused:
+        first = refused.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise SettingError(
+            f"arms={path} says no experiment: {where}: {first['msg']}",
+            'it reads like {"name": "dial", "arms": [{"name": "a"}, {"name": "b"}]}',
+        ) from None
 
 
 def held_out(ids: Ids) -> Bool:

@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
-from recsys.campaign.arms import Experiment, assign
+from recsys.campaign.arms import Experiment, assign, read_experiment
 from recsys.campaign.audience import shard_of
 from recsys.campaign.slate_log import policy_id
 from recsys.domain.arrays import I32, NONE, Bool
@@ -109,19 +108,7 @@ def experiment_of(spec: SlatesForAll) -> Experiment | None:
     Raises:
         SettingError: the file is not there, or says no experiment.
     """
-    if spec.arms is None:
-        return None
-    try:
-        return Experiment.model_validate_json(Path(spec.arms).read_bytes())
-    except OSError as error:
-        raise SettingError(f"arms={spec.arms}: {error.strerror}", "name a JSON file") from None
-    except ValidationError as refused:
-        first = refused.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise SettingError(
-            f"arms={spec.arms} says no experiment: {where}: {first['msg']}",
-            'it reads like {"name": "dial", "arms": [{"name": "a"}, {"name": "b"}]}',
-        ) from None
+    return None if spec.arms is None else read_experiment(Path(spec.arms))
 
 
 def _in_arm(asked: Asked, arm: str, *, arms: Experiment | None) -> Asked:

@@ -60,6 +60,10 @@ class Answer(msgspec.Struct, frozen=True):
     sales: tuple[Place, ...]
     foretells: Foretells
     """What taste counts."""
+    policy: str
+    """Name of what made the slate, as the slate log has it: log it with what you show."""
+    arm: str | None = None
+    """Arm of the experiment that the member is in, where the service runs one (serve.arms)."""
     heard: Heard | None = None
     """What became of the history that was told, if one was."""
     because: str = ""

@@ -33,6 +33,8 @@ from recsys.serve.parts import INFO, BundleParts
 from recsys.towers import plain_files
 
 KIND = "bundle"
+PLAIN = "plain"
+"""Stands for a value model in the name of the policy that needs none."""
 VALUE_FILES = ("ranker/value.json", "ranker/trees.txt")
 """The value model: with the settings of slates it is what names a policy."""
 
@@ -56,8 +58,13 @@ class Bundle:
         """The fingerprint that every answer carries."""
         return self.manifest.fingerprint
 
-    def policy(self, slots: int, novelty: float | None = None) -> str:
-        """Return the name of the policy that makes such slates, as the slate log has it."""
+    def policy(self, slots: int, novelty: float | None = None, *, plain: bool = False) -> str:
+        """Return the name of the policy that makes such slates, as the slate log has it.
+
+        `plain`: that of the slate that is for all.
+        """
+        if plain:
+            return policy_id(self.parts.as_asked(slots, novelty).spec, PLAIN)
         files = self.manifest.files
         value = "".join(files[name].sha256 for name in VALUE_FILES if name in files)
         return policy_id(self.parts.as_asked(slots, novelty).spec, value)

@@ -69,7 +69,9 @@ class Slate:
     generation: str
     """Bundle that answered."""
     policy: str
+    """What made it: log it with what you show, and the arm."""
     at: str
+    arm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,8 @@ def _slate(slate: Mapping[str, Any], said: Mapping[str, Any]) -> Slate:
         fallback=slate["fallback"],
         short=slate["short"],
         generation=said["generation"],
-        policy=said["policy"],
+        policy=slate["policy"],
+        arm=slate.get("arm"),
         at=said["at"],
     )
 

@@ -15,6 +15,7 @@ from recsys.domain.errors import SettingError
 from recsys.domain.manifest import Manifest
 from recsys.serve import replies
 from recsys.serve.docs_page import DocsPage
+from recsys.serve.front import iso
 from recsys.serve.guard import Guard
 from recsys.serve.keys import Keys
 from recsys.serve.limits import REQUEST_ID, Front, Hot, Route, bug
@@ -22,7 +23,7 @@ from recsys.serve.live import Live
 from recsys.serve.metrics import Facts, Metrics
 from recsys.serve.openapi import document
 from recsys.serve.page import Page
-from recsys.serve.recommender import Recommender, iso
+from recsys.serve.recommender import Recommender
 from recsys.serve.refusal import RefusedError
 from recsys.serve.searching import Searching
 from recsys.serve.slating import Slating

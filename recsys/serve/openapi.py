@@ -28,7 +28,7 @@ PLAIN: dict[str, Any] = {"type": "object"}
 FROM = {"request_id": TEXT, "generation": TEXT}
 """Where an answer is from."""
 AS_OF = FROM | {"at": TEXT}
-MADE = AS_OF | {"policy": TEXT, "channel": TEXT}
+MADE = AS_OF | {"channel": TEXT}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "Ask": {"member": "m000042", "slots": 3},
     "AskMany": {"members": ["m000042", "m000043"], "slots": 3, "channel": "mail"},

@@ -1,37 +1,23 @@
-"""One bundle's answers: a member's slate by the clock, the ladder below it, sales like others."""
+"""One bundle's slates: a member's own by the clock, the ladder below it, and why."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
+from msgspec import structs
 
+from recsys.campaign.arms import HOLD_OUT, Experiment, assign
 from recsys.campaign.plain import for_all
-from recsys.domain.arrays import NONE, Bool
-from recsys.domain.candidates import Candidates
+from recsys.domain.arrays import NONE
 from recsys.domain.shelf import Shelf
-from recsys.retrieval.filters import on_shelf
-from recsys.serve.answers import Alike, Answer, Near, OnOffer, Place, Rung
-from recsys.serve.asks import AskSimilar
+from recsys.serve.answers import Answer
 from recsys.serve.bundle import Bundle
 from recsys.serve.explaining import Why, why
-from recsys.serve.likeness import (
-    BRIEF,
-    LONG,
-    Sought,
-    member_row,
-    members_like,
-    nearest_of_all,
-    sale_row,
-    sales_like,
-    sought,
-)
+from recsys.serve.front import Front
+from recsys.serve.likeness import member_row, sale_row
 from recsys.serve.newcomer import Newcomer
-from recsys.serve.placing import Placing
 
 CHUNK = 1024
 """Members decided at once."""
@@ -47,65 +33,34 @@ class Decided(NamedTuple):
     """How many of the members the bundle knows."""
 
 
-class Recommender:
-    """Answers from one bundle; nothing in it changes, so any thread may ask."""
+class Recommender(Front):
+    """Makes slates from one bundle; nothing in it changes, so any thread may ask."""
 
-    def __init__(self, bundle: Bundle, clock: Callable[[], int] | None = None) -> None:
-        """Take a bundle and the clock (UTC us) that says what is open.
+    def __init__(
+        self,
+        bundle: Bundle,
+        clock: Callable[[], int] | None = None,
+        arms: Experiment | None = None,
+    ) -> None:
+        """Take a bundle, the clock (UTC us) that says what is open, and an experiment that runs."""
+        super().__init__(bundle, clock)
+        self._arms = arms
+        self._policies: dict[tuple[int, float | None, bool], str] = {}
 
-        None = the machine's clock; for a shop of the past, the instant its bundle was made for.
-        """
-        self.bundle = bundle
-        self._parts = bundle.parts
-        self._clock = clock
-        self._placing = Placing(bundle.parts.info)
-        # its manifest is hashed anew each time that it is asked
-        self._generation = bundle.generation
-        self._policies: dict[tuple[int, float | None], str] = {}
-
-    @property
-    def generation(self) -> str:
-        """Fingerprint of the bundle."""
-        return self._generation
-
-    def now(self) -> int:
-        """Return the instant that answers speak of, UTC us."""
-        if self._clock is not None:
-            return self._clock()
-        return self._parts.decided_at if self._parts.of_the_past else time.time_ns() // 1_000
-
-    def moment(self) -> int:
-        """Return the instant to answer for, UTC us: now, or less than a tenth of a second ago.
-
-        Who asks in the same tenth of a second can be answered together; the shelf is that of now.
-        """
-        if self._clock is not None or self._parts.of_the_past:
-            return self.now()
-        return self._parts.shelves.moment(self.now())
-
-    def shelf_at(self, at: int | None = None) -> Shelf:
-        """Return what is open and in stock at an instant (UTC us), by default now."""
-        return self._parts.shelves.at(self.now() if at is None else at)
-
-    def next_opening(self, at: int) -> int | None:
-        """Return the first opening after an instant (UTC us), if there is one."""
-        return self._parts.shelves.next_opening(at)
-
-    def policy(self, slots: int, novelty: float | None = None) -> str:
+    def policy(self, slots: int, novelty: float | None = None, *, plain: bool = False) -> str:
         """Return the name of the policy that makes such slates, as the slate log has it."""
-        asked = (slots, novelty)
+        asked = (slots, novelty, plain)
         if asked not in self._policies:
             if len(self._policies) > MOST_POLICIES:
                 self._policies = {}
-            self._policies[asked] = self.bundle.policy(slots, novelty)
+            self._policies[asked] = self.bundle.policy(slots, novelty, plain=plain)
         return self._policies[asked]
 
-    def without(self, shelf: Shelf, sales: Sequence[str]) -> Shelf:
-        """Return the shelf without some sales; ids that are not known are on no shelf."""
-        if not sales:
-            return shelf
-        kept = ~np.isin(shelf.sales, self._parts.sale_ids.rows(sales))
-        return Shelf(at=shelf.at, sales=shelf.sales[kept], curated=shelf.curated[kept])
+    def _in_arms(self, members: Sequence[str]) -> list[str | None]:
+        """Return the arm of each member; None where no experiment runs."""
+        if self._arms is None:
+            return [None] * len(members)
+        return [self._arms.groups[row] for row in assign(members, self._arms).tolist()]
 
     def recommend(
         self,
@@ -134,13 +89,19 @@ class Recommender:
     ) -> Decided:
         """Return what `recommend` does, and how many of the members the bundle knows."""
         shelf = self.without(self.shelf_at(at), exclude)
-        rows = self._parts.member_ids.rows(members)
-        rung, plain = self._for_all(shelf, slots)
-        foretells = self._parts.ranker.label
-        short = len(plain) < slots
-        answers = [Answer(member, rung, short, plain, foretells) for member in members]
+        rows, arms = self._parts.member_ids.rows(members), self._in_arms(members)
+        plain = self._for_all(shelf, slots, novelty)
+        answers = [
+            structs.replace(plain, member=member, arm=arm)
+            for member, arm in zip(members, arms, strict=True)
+        ]
         chosen = np.flatnonzero((rows != NONE) & (len(shelf) > 0))
         chosen = chosen[self._parts.personalise[rows[chosen]]]
+        if self._arms is not None:
+            chosen = chosen[[arms[row] != HOLD_OUT for row in chosen.tolist()]]
+        own = structs.replace(
+            plain, fallback="personalised", policy=self.policy(slots, novelty), sales=()
+        )
         for first in range(0, len(chosen), CHUNK):
             block = chosen[first : first + CHUNK]
             slates = self._parts.slates(rows[block], shelf, slots=slots, novelty=novelty)
@@ -148,7 +109,9 @@ class Recommender:
             for sales, asked in zip(placed, block.tolist(), strict=True):
                 if sales:
                     short = len(sales) < slots
-                    answers[asked] = Answer(members[asked], "personalised", short, sales, foretells)
+                    answers[asked] = structs.replace(
+                        own, member=members[asked], arm=arms[asked], short=short, sales=sales
+                    )
         return Decided(answers, int((rows != NONE).sum()))
 
     def welcome(
@@ -168,25 +131,31 @@ class Recommender:
             SettingError: a kind, a time or a column cannot be read; the text names it.
         """
         shelf = self.without(self.shelf_at(at), exclude)
-        rung, plain = self._for_all(shelf, slots)
-        foretells, short = self._parts.ranker.label, len(plain) < slots
-        row = int(self._parts.member_ids.rows([newcomer.member])[0]) if newcomer.member else NONE
+        member = newcomer.member
+        row, arm = NONE, None
+        if member:
+            row, arm = int(self._parts.member_ids.rows([member])[0]), self._in_arms([member])[0]
+        plain = structs.replace(self._for_all(shelf, slots, novelty), member=member, arm=arm)
         if row != NONE and not self._parts.personalise[row]:
             because = "the member has not agreed to slates of their own"
-            return Answer(newcomer.member, rung, short, plain, foretells, None, because)
+            return structs.replace(plain, because=because)
+        if arm == HOLD_OUT:
+            return structs.replace(plain, because="the member is in the hold-out")
         if not len(shelf):
-            return Answer(newcomer.member, rung, short, plain, foretells)
+            return plain
         told = self._parts.welcome([newcomer], shelf, slots=slots, novelty=novelty)
         heard = told.heard[0] if told.heard else None
         sales = () if told.slates is None else self._placing.slates(told.slates)[0]
         if not sales:
-            return Answer(newcomer.member, rung, short, plain, foretells, heard, told.because)
-        short = len(sales) < slots
-        return Answer(newcomer.member, "personalised", short, sales, foretells, heard)
-
-    def known(self, members: Sequence[str]) -> int:
-        """Count the members that the bundle knows."""
-        return int((self._parts.member_ids.rows(members) != NONE).sum())
+            return structs.replace(plain, heard=heard, because=told.because)
+        return structs.replace(
+            plain,
+            fallback="personalised",
+            policy=self.policy(slots, novelty),
+            short=len(sales) < slots,
+            sales=sales,
+            heard=heard,
+        )
 
     def explain(
         self,
@@ -205,94 +174,17 @@ class Recommender:
         rows = member_row(self._parts, member), sale_row(self._parts, sale)
         return why(self._parts, rows, self.shelf_at(at), slots=slots, novelty=novelty)
 
-    def similar(self, asked: AskSimilar, *, at: int | None = None) -> list[Near]:
-        """Return the k sales nearest to a sale, a member or a vector, best first.
-
-        Raises:
-            UnknownSaleError, UnknownMemberError: the bundle does not hold it.
-            ValueError: not exactly one of the three, another width, or numbers that are not finite.
-        """
-        return self._near(*sales_like(self._parts, asked, self.shelf_at(at)))
-
-    def takes_long(self, asked: AskSimilar) -> bool:
-        """Return whether a search for it would keep others waiting in the same thread."""
-        return asked.scope == "archive" and len(self._parts.index.vectors) > LONG
-
-    @property
-    def brief(self) -> bool:
-        """Whether one search of the archive takes less than handing it to another thread."""
-        return self._parts.index.vectors.nbytes <= BRIEF
-
-    def sought(self, asked: AskSimilar) -> Sought | None:
-        """Return what is looked for where many can be found in one search; None where not.
-
-        Raises:
-            UnknownSaleError, UnknownMemberError: the bundle does not hold it.
-            ValueError: not exactly one of the three, another width, or numbers that are not finite.
-        """
-        return sought(self._parts, asked)
-
-    def nearest(self, many: Sequence[Sought]) -> list[Candidates]:
-        """Search the archive once for all of them, who look for as many rows."""
-        return nearest_of_all(self._parts, many)
-
-    def near(self, found: Candidates, *, at: int | None = None) -> list[Near]:
-        """Return what was found as callers read it, at an instant (UTC us), by default now."""
-        return self._near(found, on_shelf(self.shelf_at(at), self._parts.shop.num_sales))
-
-    def _near(self, found: Candidates, is_open: Bool) -> list[Near]:
-        best = found.sales[0][found.sales[0] != NONE].tolist()
-        placing = self._placing
-        return [
-            Near(
-                sale=placing.ids[row],
-                title=placing.titles[row],
-                brand=placing.brands[row],
-                score=float(score),
-                open=bool(is_open[row]),
-            )
-            for row, score in zip(best, found.scores[0].tolist(), strict=False)
-        ]
-
-    def alike(self, asked: AskSimilar) -> list[Alike]:
-        """Return the k members most like a member, best first.
-
-        Raises:
-            UnknownMemberError: the bundle does not hold the member.
-            ValueError: no member is named, or something else beside.
-        """
-        if asked.member is None or asked.sale is not None or asked.vector is not None:
-            raise ValueError("members are like a member: name one, and neither sale nor vector")
-        rows, cosines = members_like(self._parts, asked.member, asked.k)
-        named = pl.Series(self._parts.member_ids[rows]).to_list()
-        return list(map(Alike, named, cosines.tolist()))
-
-    def shelf(self, at: int | None = None) -> list[OnOffer]:
-        """Return the sales on offer at an instant (UTC us), newest first."""
-        shelf = self.shelf_at(at)
-        rows = pl.Series(shelf.sales)
-        frame = self._parts.info[rows].with_columns(curated=pl.Series(shelf.curated))
-        frame = frame.sort("opens_at", "sale", descending=[True, False]).select(
-            "sale",
-            "title",
-            "brand",
-            pl.col("category").cast(pl.String),
-            pl.col("price").cast(pl.Float64).fill_nan(None),
-            pl.col("opens_at", "closes_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"),
-            "curated",
-        )
-        return [OnOffer(**row) for row in frame.to_dicts()]
-
-    def _for_all(self, shelf: Shelf, slots: int) -> tuple[Rung, tuple[Place, ...]]:
-        """Return the slate of those of whom nothing may be known: editors' picks, then newest."""
+    def _for_all(self, shelf: Shelf, slots: int, novelty: float | None) -> Answer:
+        """Return the answer to those of whom nothing may be known: editors' picks, then newest."""
         shop, house = self._parts.shop, self._parts.ranker.house
         banned = house.terms(shop, shelf, slots=slots).orders.banned
         order = for_all(shop, shelf, slots=slots, banned=banned)
         places = self._placing.plain(shelf.sales[order].astype(np.int64), shelf.curated[order])
-        return ("curated" if shelf.curated.any() else "newest"), places
-
-
-def iso(at: int) -> str:
-    """Return UTC microseconds as ISO 8601 text."""
-    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
-    return instant.isoformat().replace("+00:00", "Z")
+        return Answer(
+            member="",
+            fallback="curated" if shelf.curated.any() else "newest",
+            short=len(places) < slots,
+            sales=places,
+            foretells=self._parts.ranker.label,
+            policy=self.policy(slots, novelty, plain=True),
+        )

@@ -20,6 +20,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from recsys.campaign.arms import read_experiment
 from recsys.domain.errors import PortTakenError
 from recsys.serve.bundle import Bundle, open_bundle
 from recsys.serve.http import app
@@ -54,9 +55,11 @@ def load(spec: Serve, folder: Path) -> Recommender:
 
     Raises:
         ArtefactError: it cannot be used.
+        SettingError: the file of an experiment is not there, or says none.
     """
     at = None if spec.at is None else instant(spec.at)
-    recommender = Recommender(open_bundle(folder), None if at is None else lambda: at)
+    arms = None if spec.arms is None else read_experiment(Path(spec.arms))
+    recommender = Recommender(open_bundle(folder), None if at is None else lambda: at, arms)
     recommender.recommend(recommender.bundle.parts.members.ids[:1].tolist(), slots=spec.slots)
     return recommender
 

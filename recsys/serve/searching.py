@@ -10,9 +10,10 @@ from fastapi import Request, Response
 from recsys.serve import replies
 from recsys.serve.answers import Alike, Near
 from recsys.serve.asks import AskSimilar
+from recsys.serve.front import iso
 from recsys.serve.limits import UNTIL, alone
 from recsys.serve.live import Live
-from recsys.serve.recommender import Recommender, iso
+from recsys.serve.recommender import Recommender
 from recsys.serve.turns import Kind, Turns
 
 

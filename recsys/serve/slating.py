@@ -14,12 +14,13 @@ from fastapi import Request, Response
 from recsys.serve import replies
 from recsys.serve.answers import MAX_PLACES, Answer
 from recsys.serve.asks import Ask, AskMany, AskWhy
+from recsys.serve.front import iso
 from recsys.serve.guard import Guard
 from recsys.serve.limits import UNTIL, alone
 from recsys.serve.live import Live
 from recsys.serve.metrics import Metrics
 from recsys.serve.newcomer import Newcomer
-from recsys.serve.recommender import Recommender, iso
+from recsys.serve.recommender import Recommender
 from recsys.serve.refusal import RefusedError
 from recsys.serve.spec import Serve
 from recsys.serve.turns import Kind, Turns
@@ -47,7 +48,7 @@ class Way:
     @property
     def said(self) -> dict[str, str]:
         """What every answer says of it."""
-        return {"at": iso(self.at), "policy": self.generation.policy(self.slots, self.novelty)}
+        return {"at": iso(self.at)}
 
 
 class Slating:
@@ -114,6 +115,7 @@ class Slating:
             request,
             way.generation,
             **way.said,
+            policy=way.generation.policy(way.slots, way.novelty),
             member=asked.member,
             sale=asked.sale,
             **msgspec.structs.asdict(why),

@@ -33,6 +33,9 @@ class Serve(Spec):
     """The bundle that answers: a bundle's name, or CURRENT = the newest, and the next ones too."""
     feedback: str = "feedback"
     """Folder in which events and outcomes that callers tell are kept; made at the first one."""
+    arms: str | None = None
+    """JSON file of an experiment, as recsys slates arms=FILE takes it: answers say who is in which
+    arm, and the hold-out gets the slate that is for all; null = none."""
     at: str | None = None
     """Answer for this instant (ISO 8601, UTC); null = by the clock, or for a shop of the past
     (a simulated one, a public set) by the instant its bundle was made for."""

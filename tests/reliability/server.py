@@ -52,7 +52,12 @@ class Server:
 
     def __init__(self, folder: Path, bundles: Path, **settings: Any) -> None:
         """Begin to start it; log, and what it is told, go below `folder`."""
-        words = {"poll_seconds": 0.02, "drain_grace_seconds": 0.3} | settings
+        # a machine on which others work is no fault of the service: nobody is told 504 for it
+        words = {
+            "poll_seconds": 0.02,
+            "drain_grace_seconds": 0.3,
+            "deadline_seconds": 60,
+        } | settings
         feedback = str(folder / "feedback")
         spec = Serve(bundles_dir=str(bundles), feedback=feedback, port=0, **words)
         self._bundles = f"{bundles.resolve()}/"

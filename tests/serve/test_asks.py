@@ -10,16 +10,20 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
+from recsys.campaign.arms import HOLD_OUT, Arm, Experiment, assign
 from recsys.data.asof import history_end
 from recsys.domain.requests import Requests
 from recsys.domain.shelf import Shelf
 from recsys.domain.slates import Slates
 from recsys.rerank.spec import Blend
 from recsys.serve.bundle import Bundle, open_bundle, publish_bundle
+from recsys.serve.front import iso
+from recsys.serve.newcomer import Newcomer
 from recsys.serve.parts import BundleParts
-from recsys.serve.recommender import iso
+from recsys.serve.recommender import Recommender
 from tests.builders import tiny_dataset
 from tests.serve.asking import Service, refused
 from tests.serve.welcoming import as_newcomer, whole
@@ -238,7 +242,7 @@ def test_many_are_asked_as_one_is(service: Service, lively: Bundle) -> None:
     for said in many["slates"]:
         alone = slate(service, member=said["member"], **more)
         assert {name: alone[name] for name in said} == said
-        for name in ("at", "policy", "channel", "generation"):
+        for name in ("at", "channel", "generation"):
             assert alone[name] == many[name]
         assert (alone["at"], alone["channel"]) == (at, "mail")
 
@@ -264,3 +268,29 @@ def test_a_field_out_of_its_bounds_is_refused_on_every_route(
     refused(service.post("/v1/recommend", member=KNOWN, **wrong), 422, "invalid")
     refused(service.post("/v1/recommend/batch", members=[KNOWN], **wrong), 422, "invalid")
     refused(service.post("/v1/explain", member=KNOWN, sale="s0001", **wrong), 422, "invalid")
+
+
+def test_a_plain_slate_names_the_policy_that_made_it(service: Service, lively: Bundle) -> None:
+    own, plain = (slate(service, member=member, slots=4) for member in (KNOWN, STRANGER))
+    assert own["policy"] == lively.policy(4)
+    assert plain["policy"] == lively.policy(4, plain=True) != own["policy"]
+    assert own["arm"] is plain["arm"] is None
+
+
+def test_answers_say_the_arm_and_the_hold_out_gets_what_all_get(lively: Bundle) -> None:
+    experiment = Experiment(name="dial", arms=(Arm(name="a"), Arm(name="b")))
+    asked = Recommender(lively, arms=experiment)
+    ids = pl.Series(lively.parts.members.ids).to_list()
+    # the hold-out is one in a hundred for good: strangers are many enough to hold some
+    many = ids + [f"stranger{number}" for number in range(400)]
+    arms = [experiment.groups[row] for row in assign(many, experiment).tolist()]
+    answers = asked.recommend(many, slots=4)
+    assert [answer.arm for answer in answers] == arms
+    assert {"a", "b", HOLD_OUT} <= set(arms)
+    plain = asked.recommend(["nobody at all"], slots=4)[0]
+    for answer, arm in zip(answers, arms, strict=True):
+        if arm == HOLD_OUT:
+            assert (answer.sales, answer.fallback) == (plain.sales, plain.fallback)
+    stranger = next(one for one, arm in zip(many, arms, strict=True) if arm == HOLD_OUT)
+    told = asked.welcome(Newcomer(member=stranger), slots=4)
+    assert (told.arm, told.sales) == (HOLD_OUT, plain.sales)

@@ -18,7 +18,7 @@ from recsys.rerank.rules import Rules
 from recsys.rerank.signals import PROVENANCE
 from recsys.rerank.spec import Blend
 from recsys.serve.bundle import Bundle, publish_bundle
-from recsys.serve.recommender import iso
+from recsys.serve.front import iso
 from tests.serve.asking import Service, refused
 from tests.serve.conftest import parts_of
 

@@ -39,7 +39,7 @@ def test_a_slate_says_who_answered_and_why(service: Service, bundle: Bundle) -> 
     said = answer.json()
     assert answer.status_code == 200
     assert set(said) == {
-        "at", "because", "channel", "fallback", "foretells", "generation", "heard", "member",
+        "arm", "at", "because", "channel", "fallback", "foretells", "generation", "heard", "member",
         "policy", "request_id", "sales", "short",
     }  # fmt: skip
     assert said["generation"] == bundle.generation

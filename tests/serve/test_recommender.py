@@ -13,7 +13,8 @@ from recsys.domain.events import HOUR
 from recsys.domain.slates import Reason
 from recsys.serve.asks import AskSimilar
 from recsys.serve.bundle import Bundle
-from recsys.serve.recommender import Recommender, iso
+from recsys.serve.front import iso
+from recsys.serve.recommender import Recommender
 
 STRANGER = "nobody"
 REFUSES = "m0019"

@@ -8,7 +8,7 @@ import pytest
 from recsys.domain.arrays import F32
 from recsys.domain.candidates import Candidates
 from recsys.retrieval.index import Index
-from recsys.serve import recommender
+from recsys.serve import front
 from recsys.serve.asks import AskSimilar
 from recsys.serve.bundle import Bundle
 from recsys.serve.likeness import sales_like
@@ -33,7 +33,7 @@ def test_a_crowd_of_searches_is_few_searches_and_finds_what_each_alone_finds(
         return search(self, queries, k, **more)
 
     monkeypatch.setattr(Index, "search", counted)
-    monkeypatch.setattr(recommender, "LONG", 10)
+    monkeypatch.setattr(front, "LONG", 10)
     rng = np.random.default_rng(4)
     bodies: list[dict[str, Any]] = [
         {"vector": rng.standard_normal(9).tolist(), "k": 5, "scope": "archive"} for _ in range(40)
@@ -67,6 +67,6 @@ def test_searching_with_many_finds_what_searching_without_the_sale_itself_does(
 def test_errors_of_a_search_are_told_before_it_waits(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recommender, "LONG", 10)
+    monkeypatch.setattr(front, "LONG", 10)
     assert service.post("/v1/similar", sale="nothing", scope="archive").status_code == 404
     assert service.post("/v1/similar", vector=[1.0], scope="archive").status_code == 422
