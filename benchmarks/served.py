@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.flood import Heard, Plan, flood
 from benchmarks.opening import SCRIPT, processor
-from recsys.serve.recommender import iso
+from recsys.serve.front import iso
 
 SECONDS = 3.0
 """Of a flood, after a second that is not measured."""
