@@ -65,7 +65,7 @@ def app(
     }
     if not guard.outside:
         gets |= {"/v1/recommend": slating.recommend_by_query, "/docs": service.docs}
-    made = FastAPI(title="recsys", openapi_url=None, docs_url=None, redoc_url=None)
+    made = _bare()
 
     def close() -> None:
         turns.close()
@@ -82,6 +82,13 @@ def app(
         made.build_middleware_stack(), spec=spec, guard=guard, metrics=service.metrics, hot=hot
     )
     return made
+
+
+def _bare() -> FastAPI:
+    # a redirect would be to wherever the caller says that we are
+    return FastAPI(
+        title="recsys", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
 
 
 class _Service:

@@ -130,6 +130,8 @@ class Front:
     async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._hot.posts.get(scope["path"]) if scope["method"] == "POST" else None
         if route is None:
+            # outside of an app, Starlette says in a form of its own that there is no such route
+            scope.setdefault("app", self._app)
             await self._app(scope, receive, send)
             return
         request = Request(scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import logging
@@ -25,6 +26,7 @@ from recsys.domain.errors import PortTakenError
 from recsys.serve.bundle import Bundle, open_bundle
 from recsys.serve.http import app
 from recsys.serve.keys import Keys
+from recsys.serve.leaving import CLOSE, heard_out, let_in
 from recsys.serve.live import Live
 from recsys.serve.recommender import Recommender
 from recsys.serve.spec import Serve, instant
@@ -199,9 +201,24 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to stop: the time to go on accepting is over, or uvicorn says so."""
-        if self._stop_at is not None and time.monotonic() >= self._stop_at:
-            self.should_exit = True
-        return await super().on_tick(counter)
+        told = await super().on_tick(counter)
+        if self._stop_at is None:
+            return told
+        self.server_state.default_headers = [*self.config.encoded_headers, CLOSE]
+        return told or time.monotonic() >= self._stop_at
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let in who stands at the door, hear what they ask, and then stop as uvicorn does."""
+        made: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        state, lifespan = self.server_state, self.lifespan.state
+
+        def close() -> None:
+            for server in self.servers:
+                server.close()
+
+        await let_in(sockets or [], close, lambda: made(self.config, state, lifespan))
+        await heard_out(state.connections)
+        await super().shutdown(sockets)
 
 
 def heard(event: str, what: str) -> None:

@@ -158,7 +158,11 @@ def _one(request: Request, way: Way, slate: Answer, *, channel: str) -> Response
 
 
 def _us(at: datetime) -> int:
-    since = at - _EPOCH
+    try:
+        since = at.astimezone(UTC) - _EPOCH
+    except OverflowError as error:
+        said = "at lies before the year 1, or beyond 9999, in UTC"
+        raise RefusedError(422, "invalid", said) from error
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 

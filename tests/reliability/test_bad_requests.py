@@ -84,9 +84,6 @@ def fault(drawn: Drawn, heard: Heard) -> str:
     return "" if stated and told_when else "5xx"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="404 and 405 are plain text; an instant beyond 9999 is a 500"
-)
 def test_no_request_breaks_the_service_or_hangs(
     tmp_path: Path, runner: asyncio.Runner, shown: Shown
 ) -> None:

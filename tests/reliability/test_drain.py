@@ -56,7 +56,6 @@ async def stopped(server: Server, tally: Tally, rng: random.Random) -> tuple[int
         return code, monotonic() - began
 
 
-@pytest.mark.xfail(strict=True, reason="a service that stops resets callers it has not yet heard")
 def test_a_service_told_to_stop_under_load_answers_all_that_it_accepted(
     tmp_path: Path, shown: Shown
 ) -> None:

@@ -1,0 +1,52 @@
+"""The last callers of a service that stops: whoever stood at the door is let in, and heard."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+CLOSE = (b"connection", b"close")
+"""Header of answers while a service drains: what is sent on a connection that we close is lost."""
+LAST_WORDS_SECONDS = 0.5
+"""How long a caller who was let in just before the door closed may take to ask."""
+MOMENT_SECONDS = 0.01
+
+
+async def let_in(
+    listening: Sequence[socket.socket],
+    close: Callable[[], None],
+    protocol: Callable[[], asyncio.Protocol],
+) -> None:
+    """Close the door (`close`) behind the last of those who stood before it.
+
+    A socket that is closed while callers wait in its queue resets what they have sent already.
+    """
+    loop = asyncio.get_running_loop()
+    for listener in listening:
+        loop.remove_reader(listener)
+    await asyncio.sleep(MOMENT_SECONDS)  # whoever is half inside comes in
+    late = [caller for listener in listening for caller in _at_the_door(listener)]
+    close()
+    for caller in late:
+        await loop.connect_accepted_socket(protocol, caller)
+
+
+async def heard_out(connections: Iterable[Any]) -> None:
+    """Wait until every connection has asked for something, but not for long."""
+    ends = time.monotonic() + LAST_WORDS_SECONDS
+    while time.monotonic() < ends and any(one.cycle is None for one in tuple(connections)):  # ruff: ignore[async-busy-wait]  # uvicorn tells of none
+        await asyncio.sleep(MOMENT_SECONDS)
+
+
+def _at_the_door(listener: socket.socket) -> list[socket.socket]:
+    found = list[socket.socket]()
+    with suppress(BlockingIOError):
+        while True:
+            caller, _ = listener.accept()
+            caller.setblocking(False)
+            found.append(caller)
+    return found
