@@ -109,8 +109,8 @@ def moved(job: TowerJob, best: Path) -> str:
     then, now = (_units(job, trained, (sales, members)) for trained in (before, after))
     near = [float((a * b).sum(axis=1).mean()) for a, b in zip(then, now, strict=True)]
     return (
-        f"  warm     mean cosine to {before.fingerprint}: {len(sales):,} sales {near[0]:.3f}, "
-        f"{len(members):,} members {near[1]:.3f}"
+        f"  warm     mean cosine to {before.fingerprint}: {len(sales):,} sales {near[0]:.4f}, "
+        f"{len(members):,} members {near[1]:.4f}"
     )
 
 

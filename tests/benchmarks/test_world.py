@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -38,13 +39,17 @@ def test_a_dataset_of_mapped_events_is_that_of_the_tables(tmp_path: Path) -> Non
 def test_a_large_world_tells_how_it_gets_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # whatever else ran in this process before is counted as well
+    with Tree() as before:
+        while not before.peak:
+            sleep(0.01)
     rows = {name: measured for name, _, measured, _ in large(SPEC, tmp_path, workers=1)}
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[:4] for line in said] == [
         ["day", str(day), "of", "9"] for day in range(1, 10)
     ]
     assert rows["events"] == len(play(SPEC).log)
-    assert 10 < rows["memory of all processes"] < 1_000
+    assert 10 < rows["memory of all processes"] < before.peak + 500
 
 
 def test_memory_of_children_counts() -> None:

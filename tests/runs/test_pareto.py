@@ -6,6 +6,7 @@ import re
 import polars as pl
 import pytest
 import yaml
+from polars.testing import assert_frame_equal
 
 from recsys.evaluate import tradeoff
 from recsys.serve.bundle import open_bundle
@@ -44,7 +45,8 @@ def test_every_way_is_tried_printed_and_kept(copied: Trained) -> None:
     assert sum(" * " in line for line in figures) == rows["published"].sum() == 3
     # the dial and the kept places are as the run had judged them
     assert short is not None
-    assert rows.filter(pl.col("way").is_in(["boost", "slots"])).equals(short)
+    # up to the rounding of sums that another number of threads cuts elsewhere
+    assert_frame_equal(rows.filter(pl.col("way").is_in(["boost", "slots"])), short, rel_tol=1e-5)
     run = f"runs/{copied.run.name}"
     assert f"  written  {run}/pareto.parquet\n" in said.stdout
     assert f"  report   {run}/report.html: what novelty costs\n" in said.stdout

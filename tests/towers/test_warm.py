@@ -102,7 +102,7 @@ def test_it_ends_near_where_it_began_and_says_how_near(asked: TowerJob, before: 
     assert read_manifest(before).fingerprint in line
     near = [float(word.rstrip(",")) for word in line.split() if word.startswith(("0.", "1."))]
     assert len(near) == 2
-    assert all(0.5 < one < 1 for one in near)
+    assert all(0.5 < one < 1 for one in near), line
     assert " 90 members" not in line  # who has no past says nothing of what was learned
     same = warm.moved(replace(asked, warm=best), best)
     assert same.count("1.000") == 2
