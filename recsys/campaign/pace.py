@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+SLACK = 1.3
+"""How much too slow a first part must be: its process had to start."""
+
 
 class Way(IntEnum):
     """How slates are made, the dearest first."""
@@ -37,6 +40,8 @@ class Pace:
     """Members still to be done."""
     needed: float | None = field(default=None, init=False)
     """Seconds the rest would have taken by the way that was left last; None = it was over."""
+    _began: float = field(default=0.0, init=False)
+    """When the way of now began."""
     _measured: list[tuple[float, int]] = field(default_factory=list, init=False)
     """Clock and members of each part that was done by the way of now."""
     _abroad: int = field(default=0, init=False)
@@ -45,6 +50,7 @@ class Pace:
     def __post_init__(self) -> None:
         """Begin with the dearest way."""
         self.left = self.members
+        self._began = self.now()
 
     @property
     def way(self) -> Way:
@@ -76,6 +82,7 @@ class Pace:
             self.needed = self.needs
             self.ways = self.ways[1:]
             self._measured.clear()
+            self._began = self.now()
             # until these parts of the dearer way are home, not all hands work in the new one
             self._abroad = self.workers - 1
         return self.way
@@ -88,4 +95,19 @@ class Pace:
             # nothing is as fast as what comes last
             self.ways = self.ways[-2:]
             return True
-        return self.needs is not None and self.needs > room
+        if self.needs is not None:
+            return self.needs > room
+        return self._at_first is not None and self._at_first > SLACK * room
+
+    @property
+    def _at_first(self) -> float | None:
+        """Seconds for what is left if all hands are as fast as the first that came home.
+
+        None where enough parts are to come to measure them properly.
+        """
+        if not self._measured:
+            return None
+        at, members = self._measured[0]
+        if self.left > 2 * self.workers * members:
+            return None
+        return self.left * max(at - self._began, 1e-9) / (self.workers * members)

@@ -99,10 +99,14 @@ class Journal:
             with naming(self._folder):
                 self._current().append(b"".join(one.lines for one in together))
         except Exception as error:  # ruff: ignore[blind-except]  # whoever waits is told, and the next may do better
-            for one in together:
+            # what stands half written there is cut by who mends, and never written on
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            for one in _listening(together):
                 one.stored.set_exception(error)
         else:
-            for one in together:
+            for one in _listening(together):
                 one.stored.set_result(None)
 
     def _current(self) -> _File:
@@ -116,10 +120,24 @@ class Journal:
         artefact.DISK.make_root(self._folder)
         # ids of members: not for everybody, but for a reader of the writer's group
         name = f"{self._stem}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}{_SUFFIX}"
-        self._file = _File(self._folder / name, now)
-        self._file.append(self._header)
-        artefact.DISK.sync(self._folder)
-        return self._file
+        path = self._folder / name
+        file = _File(path, now)
+        try:
+            file.append(self._header)
+            artefact.DISK.sync(self._folder)
+        except OSError:
+            # a file without its header, or whose name may be lost, takes no line
+            file.close()
+            with suppress(OSError):
+                path.unlink()
+            raise
+        self._file = file
+        return file
+
+
+def _listening(together: list[_Waiting]) -> list[_Waiting]:
+    """Return those that somebody still waits for."""
+    return [one for one in together if one.stored.set_running_or_notify_cancel()]
 
 
 class _File:

@@ -221,7 +221,10 @@ def _sweep(root: Path, plan: ShardPlan) -> None:
     """Remove plans of this kind that no driver holds and nobody touched for a week."""
     for lock in root.glob(f".work-{plan.kind}-*.lock"):
         folder = lock.with_suffix("")
-        young = time.time() - lock.stat().st_mtime < KEPT_SECONDS
+        try:
+            young = time.time() - lock.stat().st_mtime < KEPT_SECONDS
+        except FileNotFoundError:  # its driver has just ended
+            continue
         if young or folder == work_folder(root, plan):
             continue
         handle = take_lock(lock)

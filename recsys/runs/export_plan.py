@@ -24,7 +24,7 @@ from recsys.runs.export_shards import (
     name_of,
     table_of,
 )
-from recsys.runs.folder import version
+from recsys.runs.folder import git_state, version, versions
 from recsys.runs.serve import folder_of, ways_out
 from recsys.runs.spec import Export
 
@@ -92,7 +92,8 @@ def plan_of(source: Source, spec: Export) -> ShardPlan:
             "files": files,
             "rows_per_file": spec.rows_per_file if "sales" in files else None,
             "recsys": version(),
-            "polars": pl.__version__,
+            "code": git_state(),
+            "libraries": versions(),
         },
         shards=tuple(
             name_of(what, number)

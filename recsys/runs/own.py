@@ -31,6 +31,7 @@ def check_own(folder: Path) -> Path:
     """
     mistakes = [f"{folder / 'hydra'} is there: Hydra's own settings stay as they are"]
     mistakes = mistakes if (folder / "hydra").exists() else []
+    mistakes += [f"{path}: is a link" for path in folder.rglob("*") if path.is_symlink()]
     for file in sorted(folder.rglob("*.yaml")):
         mistakes += [f"{file}: {mistake}" for mistake in _mistakes(file)]
     if mistakes:
@@ -45,7 +46,7 @@ def _mistakes(file: Path) -> Iterator[str]:
     try:
         text = file.read_text(encoding="utf-8")
         held = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         yield f"no plain YAML: {str(error).splitlines()[0]}"
         return
     if not isinstance(held, dict | None):

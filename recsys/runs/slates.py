@@ -14,7 +14,7 @@ from typing import Any
 from recsys.campaign.pace import Pace, Way
 from recsys.domain import artefact
 from recsys.domain.artefact import Facts
-from recsys.domain.errors import NoRoomError
+from recsys.domain.errors import ArtefactError, NoRoomError
 from recsys.domain.ledger import Ledger
 from recsys.domain.stop import StopFlag
 from recsys.runs import slates_told as said
@@ -115,6 +115,7 @@ def made(console: Console, send: Campaign, ledger: Ledger, *, stop: StopFlag) ->
 
     Raises:
         NoRoomError: the disk does not hold them.
+        ArtefactError: an earlier run's worker that outlived it wrote one of them as well.
         InterruptedRunError: a signal asked to stop; the shards made stay.
     """
     told = send.done(ledger)
@@ -137,7 +138,13 @@ def made(console: Console, send: Campaign, ledger: Ledger, *, stop: StopFlag) ->
         if pace.done(int(fact["members"]), Way[fact["way"].upper()]) != before:
             tell(folder, pace.way)
             said.slower(console, pace, until=send.finish_by)
-    return told
+    whole = send.done(ledger)
+    if len(whole) < shards_of(send.spec, send.asked):
+        raise ArtefactError(
+            "a worker of an earlier run wrote a shard meanwhile, in another way",
+            "what is whole stands: the same command goes on",
+        )
+    return whole
 
 
 def pace_of(send: Campaign, members: int) -> Pace:

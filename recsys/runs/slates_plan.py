@@ -22,7 +22,7 @@ from recsys.domain.arrays import I32, NONE, Bool
 from recsys.domain.errors import SettingError, UnknownMemberError
 from recsys.domain.ledger import ShardPlan
 from recsys.domain.manifest import JSON
-from recsys.runs.folder import version
+from recsys.runs.folder import git_state, version, versions
 from recsys.runs.slates_seat import Seat, seated
 from recsys.runs.slates_sending import KINDS, Job
 from recsys.runs.slates_spec import CLOCK, SlatesForAll
@@ -46,7 +46,7 @@ class Asked:
     unknown: int = 0
     """Ids of the file that the bundle does not know: they get nothing."""
     everyone: bool = True
-    """All of the bundle's members."""
+    """All of the bundle's members who may be written to."""
     unwritten: int = 0
     """Members who do not consent to mail, and get none."""
 
@@ -96,7 +96,9 @@ def members_of(spec: SlatesForAll, seat: Seat, arms: Experiment | None) -> Asked
         asked = Asked(ids.gather(known), known, int((rows == NONE).sum()), everyone=False)
     if spec.channel == "mail" and parts.mail is not None:
         agreed = np.asarray(parts.mail[asked.rows])
-        asked = replace(asked.where(agreed), unwritten=int((~agreed).sum()))
+        asked = replace(
+            asked.where(agreed), everyone=asked.everyone, unwritten=int((~agreed).sum())
+        )
         if not agreed.any():
             raise SettingError("none of the members consents to mail", "name another channel")
     return asked if spec.arm is None else _in_arm(asked, spec.arm, arms=arms)
@@ -134,7 +136,9 @@ def job_of(
         "slots": spec.slots,
         "channel": spec.channel,
         "arms": None if arms is None else arms.model_dump(mode="json"),
-        "members": None if asked.everyone else sha256(asked.rows.tobytes()).hexdigest(),
+        "members": None
+        if asked.everyone and not asked.unwritten
+        else sha256(asked.rows.tobytes()).hexdigest(),
     }
     digest = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Job(
@@ -170,7 +174,8 @@ def plan_of(spec: SlatesForAll, job: Job, asked: Asked) -> ShardPlan:
             "shards": shards_of(spec, asked),
             "most_repaired": spec.most_repaired,
             "recsys": version(),
-            "polars": pl.__version__,
+            "code": git_state(),
+            "libraries": versions(),
         },
         shards=tuple(
             name for number in range(shards_of(spec, asked)) for name in job.names(number)

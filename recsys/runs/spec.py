@@ -191,6 +191,8 @@ class Export(Spec):
     def _numbers_that_the_database_has(self) -> Self:
         if self.to is not None and self.dtype != "fp32":
             raise ValueError(f"to=... fills columns of real[], which hold fp32, not {self.dtype}")
+        if self.to is not None and set(self.what) != {"members", "sales"}:
+            raise ValueError("to=... fills both tables, so that they are of one model")
         return self
 
 
@@ -247,8 +249,8 @@ class MakeKey(Spec):
     name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")] = ""
     """Who holds it: a service, not a person."""
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("recommend",)
-    """What it opens: recommend = slates, likeness, feedback; read = shelf, bundle, metrics and the
-    page; admin = reload."""
+    """What it opens: recommend = slates, likeness, feedback and the page; read = shelf, bundle,
+    metrics; admin = reload."""
     days: Count | None = None
     """How long it is valid; null = for good."""
     file: str = "keys.json"

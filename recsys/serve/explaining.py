@@ -55,18 +55,18 @@ def why(parts: BundleParts, who: Pair, shelf: Shelf, *, slots: int, novelty: flo
     member, sale = who
     on_shelf = np.flatnonzero(shelf.sales == sale)
     if not len(on_shelf):
-        return _absent("not on the shelf at that instant: closed, sold out or not yet open")
+        return absent("not on the shelf at that instant: closed, sold out or not yet open")
     if not parts.personalise[member]:
-        return _absent("the member has not agreed to slates of their own")
+        return absent("the member has not agreed to slates of their own")
     orders = parts.ranker.house.terms(parts.shop, shelf, slots=slots).orders
     if orders.banned[on_shelf].any():
-        return _absent("banned by a rule of the house")
+        return absent("banned by a rule of the house")
     rows = np.array([member], dtype=np.int64)
     made = parts.made(rows, shelf, slots=slots, novelty=novelty)
     sales = np.broadcast_to(made.asked.question.sales, made.offer.eligible.shape)[0]
     columns = np.flatnonzero(sales == sale)
     if not len(columns):
-        return _absent("not among the candidates: the shelf is long, and others are nearer")
+        return absent("not among the candidates: the shelf is long, and others are nearer")
     return _seen(parts, made, int(columns[0]))
 
 
@@ -94,5 +94,6 @@ def _seen(parts: BundleParts, made: Made, column: int) -> Why:
     )
 
 
-def _absent(because: str) -> Why:
+def absent(because: str) -> Why:
+    """Say why a sale is not in question for a member at all."""
     return Why(None, None, 0, because, {}, 0.0, None, ())

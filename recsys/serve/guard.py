@@ -23,6 +23,7 @@ NEEDS: Mapping[str, Scope] = MappingProxyType({
     "/v1/explain": "recommend",
     "/v1/feedback": "recommend",
     "/v1/admin/reload": "admin",
+    "/": "recommend",  # it shows slates
 })
 """Route -> the scope of a key that opens it; any other, one that is not there included: read."""
 
@@ -43,7 +44,10 @@ class Guard:
         Raises:
             RefusedError: 401 no key, or none that is valid; 403 not for this route; 429 too often.
         """
-        if self._keys is None or scope["path"] in FREE:
+        if scope["path"] in FREE:
+            return
+        if self._keys is None:
+            _from_here(scope)
             return
         key = self._keys.who(_held(scope))
         if key is None:
@@ -71,6 +75,22 @@ class Guard:
         name = scope.get(CALLER)
         if name is not None:
             self._buckets.owe(name, slates)
+
+
+def _from_here(scope: Asked) -> None:
+    """Refuse what a page of another site makes a browser on this machine ask.
+
+    Raises:
+        RefusedError: 403 another host is named, or a page sends something.
+    """
+    heads = dict(scope["headers"])
+    host = heads.get(b"host", b"").decode("latin-1").lower()
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    sends = scope["method"] == "POST" and b"origin" in heads
+    if sends or (host and LOOPBACK.fullmatch(name) is None):
+        raise RefusedError(
+            403, "wrong_origin", "without keys, programs of this machine alone are answered"
+        )
 
 
 def _held(scope: Asked) -> str:

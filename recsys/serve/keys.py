@@ -21,7 +21,7 @@ from recsys.domain.disk import locked, naming
 from recsys.domain.errors import SettingError
 
 Scope = Literal["recommend", "read", "admin"]
-"""recommend: slates, likeness, feedback. read: shelf, bundle, metrics, page. admin: reload."""
+"""recommend: slates, likeness, feedback, the page. read: shelf, bundle, metrics. admin: reload."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 LIVE_AT_ONCE = 2
 """Keys of one name that are valid at once: the old one goes on while callers take the new one."""
@@ -223,7 +223,8 @@ class Buckets:
     def owe(self, name: str, requests: int) -> None:
         """Take requests that are let in already, below nothing if need be: later ones wait."""
         if self.rate > 0:
-            self._levels[name] = replace(self._levels[name], tokens=self._fill(name) - requests)
+            tokens = self._fill(name)
+            self._levels[name] = replace(self._levels[name], tokens=tokens - requests)
 
     def _fill(self, name: str) -> float:
         now = self._clock()

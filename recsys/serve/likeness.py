@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,7 +99,10 @@ def _query(parts: BundleParts, asked: AskSimilar) -> tuple[F32, int]:
     if (asked.sale is not None) + (asked.member is not None) + (asked.vector is not None) != 1:
         raise ValueError("name exactly one of sale, member, vector")
     if asked.member is not None:
-        return parts.members.vectors[[member_row(parts, asked.member)]], NONE
+        row = member_row(parts, asked.member)
+        if not parts.personalise[row]:
+            raise ValueError("the member has not agreed to slates of their own")
+        return parts.members.vectors[[row]], NONE
     query = np.zeros((1, dim), dtype=np.float32)
     if asked.sale is not None:
         row = sale_row(parts, asked.sale)
@@ -139,8 +143,8 @@ def members_like(parts: BundleParts, member: str, k: int) -> tuple[I64, F32]:
     if not parts.personalise[row]:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     unit = parts.members.vectors[:, : parts.unit_dims]
-    # faiss's settings are process-wide
-    with SEARCHING:
+    # faiss's settings are process-wide, and where it is not asked nobody needs to wait
+    with nullcontext() if parts.company is None else SEARCHING:
         return nearest(unit, row, k, allowed=parts.personalise, made=parts.company)
 
 

@@ -93,7 +93,7 @@ class Live(Generic[T]):
             return False
         try:
             generation = self._open(folder)
-        except (RecsysError, OSError, MemoryError, ValueError) as error:
+        except Exception as error:  # ruff: ignore[blind-except]  # whatever it is, the next bundle is looked for
             return self._fail(folder.name, error)
         self.generation, self.folder = generation, folder
         self._failed = self._failing_since = None

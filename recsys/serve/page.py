@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from recsys.campaign.arms import HOLD_OUT
 from recsys.domain.arrays import I64, NONE
 from recsys.serve.answers import Answer, OnOffer
 from recsys.serve.recommender import Recommender
@@ -107,7 +108,7 @@ class Page:
             docs=self._docs,
             member=member,
             answer=answer,
-            why_not=_why_not(recommender, member),
+            why_not=_why_not(recommender, member, answer),
             scale=_scale(answer),
             shelf=shelf,
             opening=None if opening is None else _local(opening, zone),
@@ -158,9 +159,6 @@ def chips(recommender: Recommender) -> list[Chip]:
         "hardly ever": order[len(order) // 10],
         "least known": order[0],
     }
-    refused = np.flatnonzero(~parts.personalise)
-    if len(refused):
-        chosen["no personal slates"] = refused[0]
     return [Chip(str(parts.members.ids[row]), label) for label, row in chosen.items()]
 
 
@@ -195,7 +193,9 @@ def _about(recommender: Recommender, zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
-def _why_not(recommender: Recommender, member: str) -> str:
+def _why_not(recommender: Recommender, member: str, answer: Answer | None) -> str:
+    if answer is not None and answer.arm == HOLD_OUT:
+        return f"{member} is in the hold-out"
     if recommender.known([member]):
         return f"{member} wants no personal slates"
     return f"{member} is not in the bundle"

@@ -14,7 +14,7 @@ from recsys.domain.arrays import NONE
 from recsys.domain.shelf import Shelf
 from recsys.serve.answers import Answer
 from recsys.serve.bundle import Bundle
-from recsys.serve.explaining import Why, why
+from recsys.serve.explaining import Why, absent, why
 from recsys.serve.front import Front
 from recsys.serve.likeness import member_row, sale_row
 from recsys.serve.newcomer import Newcomer
@@ -50,11 +50,13 @@ class Recommender(Front):
     def policy(self, slots: int, novelty: float | None = None, *, plain: bool = False) -> str:
         """Return the name of the policy that makes such slates, as the slate log has it."""
         asked = (slots, novelty, plain)
-        if asked not in self._policies:
-            if len(self._policies) > MOST_POLICIES:
-                self._policies = {}
-            self._policies[asked] = self.bundle.policy(slots, novelty, plain=plain)
-        return self._policies[asked]
+        name = self._policies.get(asked)
+        if name is None:
+            name = self.bundle.policy(slots, novelty, plain=plain)
+            # another thread may ask meanwhile
+            known = {} if len(self._policies) > MOST_POLICIES else self._policies
+            self._policies = {**known, asked: name}
+        return name
 
     def _in_arms(self, members: Sequence[str]) -> list[str | None]:
         """Return the arm of each member; None where no experiment runs."""
@@ -172,6 +174,8 @@ class Recommender(Front):
             UnknownMemberError, UnknownSaleError: the bundle does not hold it.
         """
         rows = member_row(self._parts, member), sale_row(self._parts, sale)
+        if self._in_arms([member])[0] == HOLD_OUT:
+            return absent("the member is in the hold-out")
         return why(self._parts, rows, self.shelf_at(at), slots=slots, novelty=novelty)
 
     def _for_all(self, shelf: Shelf, slots: int, novelty: float | None) -> Answer:
@@ -182,7 +186,7 @@ class Recommender(Front):
         places = self._placing.plain(shelf.sales[order].astype(np.int64), shelf.curated[order])
         return Answer(
             member="",
-            fallback="curated" if shelf.curated.any() else "newest",
+            fallback="curated" if shelf.curated[order].any() else "newest",
             short=len(places) < slots,
             sales=places,
             foretells=self._parts.ranker.label,

@@ -82,9 +82,9 @@ class Slating:
         """Answer a browser on this machine; elsewhere an id in an address ends up in logs."""
         member = request.query_params.get("member", "")
         slots = request.query_params.get("slots", str(self._spec.slots))
-        if not 1 <= len(member) <= 256 or not slots.isdecimal():
+        if not 1 <= len(member) <= 256 or not slots.isdecimal() or len(slots) > len("1000"):
             raise RefusedError(422, "invalid", "ask for ?member=ID, and &slots=NUMBER if you like")
-        if not 1 <= int(slots[:9]) <= MAX_PLACES:
+        if not 1 <= int(slots) <= MAX_PLACES:
             raise RefusedError(422, "invalid", f"slots is a number from 1 to {MAX_PLACES}")
         way = self._way(Ask(slots=int(slots)))
         slate = await self._one_of_many(request, way, member)
@@ -96,8 +96,9 @@ class Slating:
         self._guard.charge(request.scope, len(asked.members) - 1)
         way = self._way(asked)
         slates: list[Answer] = []
-        for first in range(0, len(asked.members), BLOCK):
-            slates += self._slates(way, asked.members[first : first + BLOCK])
+        block = _together(way)
+        for first in range(0, len(asked.members), block):
+            slates += self._slates(way, asked.members[first : first + block])
             await asyncio.sleep(0)
         return replies.json(
             request, way.generation, **way.said, channel=asked.channel, slates=slates
@@ -123,8 +124,7 @@ class Slating:
 
     async def _one_of_many(self, request: Request, way: Way, member: str) -> Answer:
         """Return a member's slate, made together with those that others ask for in the same way."""
-        most = max(1, min(BLOCK, PLACES // way.slots))
-        kind = Kind(way, partial(self._slates, way), most)
+        kind = Kind(way, partial(self._slates, way), _together(way))
         until = request.scope[UNTIL]
         return await self._turns.ask(kind, member, until=until, alone=alone(request))
 
@@ -155,6 +155,11 @@ class Slating:
 def _one(request: Request, way: Way, slate: Answer, *, channel: str) -> Response:
     said = {**way.said, "channel": channel, **msgspec.structs.asdict(slate)}
     return replies.json(request, way.generation, **said)
+
+
+def _together(way: Way) -> int:
+    """Return how many slates are made at once: others wait no longer for long ones."""
+    return max(1, min(BLOCK, PLACES // way.slots))
 
 
 def _us(at: datetime) -> int:

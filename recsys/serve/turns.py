@@ -61,8 +61,10 @@ class Turns:
         self._bound, self._clock = bound, clock
         self._kinds: dict[Hashable, tuple[Kind[Any, Any], deque[_Asked]]] = {}
         self._scheduled = self._searching = False
-        self._pace = 0.0  # seconds a question
-        self._since = 0.0  # the last answers, or the first question since nobody waited
+        # of the loop (False) and of the thread (True): neither is slow because the other is
+        self._pace = {False: 0.0, True: 0.0}  # seconds a question
+        self._since = {False: 0.0, True: 0.0}  # last answers, or the first since nobody waited
+        self._depth = {False: 0, True: 0}  # questions not yet begun
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search")
         self.waiting = 0
         """Questions not yet begun."""
@@ -76,7 +78,7 @@ class Turns:
         here = kind.alone_here or not kind.apart
         if alone and here and not self.waiting and not self._searching and self._clock() < until:
             return kind.answer([question])[0]
-        likely = self.waiting * self._pace
+        likely = self._depth[kind.apart] * self._pace[kind.apart]
         if self.waiting >= self._bound or likely > CERTAIN * (until - self._clock()) > 0:
             raise RefusedError(
                 503,
@@ -88,9 +90,10 @@ class Turns:
         asked = _Asked(question, loop.create_future(), until)
         _, queue = self._kinds.setdefault(kind.key, (kind, deque()))
         queue.append(asked)
-        if not self.waiting and not self._searching:
-            self._since = self._clock()
+        if not self._depth[kind.apart] and not (kind.apart and self._searching):
+            self._since[kind.apart] = self._clock()
         self.waiting += 1
+        self._depth[kind.apart] += 1
         self._soon(loop)
         if not kind.apart:
             return cast("A", await asked.answered)
@@ -123,7 +126,7 @@ class Turns:
             work.add_done_callback(lambda done: self._searched(loop, together, done))
         elif together:
             _tell(together, lambda: kind.answer(_questions(together)))
-            self._took(len(together))
+            self._took(len(together), apart=kind.apart)
         self._soon(loop)
 
     def _searched(
@@ -134,14 +137,14 @@ class Turns:
     ) -> None:
         self._searching = False
         _tell(together, done.result)
-        self._took(len(together))
+        self._took(len(together), apart=True)
         self._soon(loop)
 
-    def _took(self, num: int) -> None:
+    def _took(self, num: int, *, apart: bool) -> None:
         """Learn the pace: what the loop had to do between two answers counts."""
         now = self._clock()
-        self._pace += SLOW * ((now - self._since) / num - self._pace)
-        self._since = now
+        self._pace[apart] += SLOW * ((now - self._since[apart]) / num - self._pace[apart])
+        self._since[apart] = now
 
     def _next(self) -> Kind[Any, Any] | None:
         """Return the kind that has waited longest for its turn, of those that can be answered."""
@@ -157,6 +160,7 @@ class Turns:
         if queue:
             self._kinds[kind.key] = (kind, queue)  # behind the others
         self.waiting -= len(taken)
+        self._depth[kind.apart] -= len(taken)
         now = self._clock()
         for asked in taken:
             if asked.until <= now:

@@ -96,3 +96,15 @@ def test_a_way_that_is_not_there_is_skipped() -> None:
         way = pace.done(100, Way.VALUE)
     assert way == Way.PLAIN
     assert pace.needed == pytest.approx(160.0)
+
+
+def test_where_few_parts_are_to_come_the_first_says_whether_there_is_time() -> None:
+    clock = Clock()
+    pace = Pace(1_000, 16, 90.0, clock)
+    clock.at = 60.0
+    # nineteen parts of fifty are left for sixteen hands, and half a minute
+    assert pace.done(50, Way.VALUE) == Way.TASTE
+    clock.at = 0.0
+    calm = Pace(1_000, 16, 200.0, clock)
+    clock.at = 60.0
+    assert calm.done(50, Way.VALUE) == Way.VALUE

@@ -97,7 +97,43 @@ def test_a_disk_that_fails_is_told_and_leaves_no_half_line(
     monkeypatch.undo()
     written.append(b"third\n").result(timeout=10)
     written.close()
-    assert lines(tmp_path) == ["first\n", "third\n"]
+    assert sorted(lines(tmp_path)) == ["first\n", "third\n"]
+
+
+def test_a_file_whose_header_was_not_stored_takes_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, real, failing = Journal(tmp_path, "events", "a"), os.fsync, [True]
+
+    def once(handle: int) -> None:
+        if failing.pop() if failing else False:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr("recsys.domain.journal.os.fsync", once)
+    with pytest.raises(NoRoomError, match="No space left"):
+        written.append(b"first\n").result(timeout=10)
+    written.append(b"second\n").result(timeout=10)
+    written.close()
+    (path,) = tmp_path.glob("events-*.csv")
+    assert path.read_bytes() == b"a\nsecond\n"
+
+
+def test_who_no_longer_waits_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, real = Journal(tmp_path, "events", "a"), os.fsync
+
+    def slow(handle: int) -> None:
+        time.sleep(0.05)
+        real(handle)
+
+    monkeypatch.setattr("recsys.domain.journal.os.fsync", slow)
+    written.append(b"first\n")
+    written.append(b"second\n").cancel()
+    written.append(b"third\n").result(timeout=10)
+    written.close()
+    assert "third\n" in lines(tmp_path)
 
 
 def test_more_than_may_wait_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

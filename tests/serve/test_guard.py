@@ -157,3 +157,32 @@ def test_without_its_file_of_keys_it_does_not_start(root: Path, tmp_path: Path) 
     spec = Serve(bundles_dir=str(root), port=0, keys=str(tmp_path / "keys.json"))
     with pytest.raises(SettingError, match="cannot read the keys"):
         serve(spec)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "answer"),
+    [
+        ("GET", "/v1/shelf", {"Host": "shop.example"}, 403),
+        ("GET", "/v1/shelf", {"Host": "127.0.0.1.evil.example:8000"}, 403),
+        ("GET", "/v1/shelf", {"Host": "localhost:8000"}, 200),
+        ("GET", "/v1/shelf", {"Host": "[::1]:8000"}, 200),
+        ("GET", "/livez", {"Host": "shop.example"}, 200),
+        ("POST", "/v1/admin/reload", {"Origin": "http://shop.example"}, 403),
+        ("POST", "/v1/admin/reload", {"Origin": "null"}, 403),
+        ("POST", "/v1/admin/reload", {}, 202),
+    ],
+)
+def test_without_keys_no_page_of_another_site_is_answered(
+    bundle: Bundle, method: str, path: str, headers: dict[str, str], answer: int
+) -> None:
+    service = Service(bundle.folder.parent)
+    said = service.client.request(method, path, headers=headers)
+    assert said.status_code == answer
+    if answer == 403:
+        refused(said, 403, "wrong_origin")
+
+
+def test_with_a_key_a_page_may_ask(bundle: Bundle, path: Path) -> None:
+    service = guarded(bundle, path)
+    headers = key(path, "admin") | {"Origin": "http://shop.example", "Host": "shop.example"}
+    assert service.client.post("/v1/admin/reload", headers=headers).status_code == 202
