@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from recsys.data.features import columns_of
 from recsys.data.fingerprint import fingerprint
 from recsys.data.rules import CHANNELS, KINDS, LAYOUTS, Column
 from recsys.domain.arrays import NONE
+from recsys.domain.clock import us_of
 from recsys.domain.dataset import Dataset
 from recsys.domain.errors import DataRefusedError
 from recsys.domain.events import FLAG_LATE, FLAG_MACHINE, Channel, Events
@@ -58,7 +59,7 @@ def build(kept: Kept, tables: Tables, *, schema: Schema, source: Source) -> tupl
         exposures=_exposures(kept.get("exposures"), rows),
         curation=_curation(kept.get("curation"), sales, rows),
         stock=_stock(kept.get("stock"), rows),
-        watermark=int(events.at.max()) if watermark is None else _us(watermark),
+        watermark=int(events.at.max()) if watermark is None else us_of(watermark),
         fingerprint="",
         shelf_hours=tables.shelf_hours,
         task=tables.task,
@@ -216,12 +217,6 @@ def _columns(table: str, schema: Schema) -> tuple[Column, ...]:
     fixed = {column.name: column for column in LAYOUTS[table].columns}
     features = {column.name: column for column in columns_of(schema, table)}
     return tuple((fixed | features | fixed).values())
-
-
-def _us(at: datetime) -> int:
-    """Count microseconds since 1970; a time without a zone is UTC."""
-    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _empty(columns: tuple[Column, ...]) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from recsys.data.columns import EVERYONE, HOUR_OF_DAY, SEASON, WEEKDAY
 from recsys.data.encoders import Column
 from recsys.data.hashing import MISSING, Hasher, table_row
 from recsys.domain.arrays import F32, I32
+from recsys.domain.clock import EPOCH
 from recsys.domain.encoded import Features
 from recsys.domain.errors import SettingError
 from recsys.domain.schema import Bag, Categorical, FeatureSpec, Instant, Numeric, Text, Vector
@@ -28,7 +29,6 @@ Said: TypeAlias = Mapping[str, object]
 
 MOST_VALUES, MOST_LETTERS = 200, 500
 """Of one cell: a caller from outside may not keep us busy with words nobody ever wrote."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0))
 """Numbers of time below the first are of so many microseconds each."""
 
@@ -264,7 +264,7 @@ def _instant(value: object, zone: ZoneInfo) -> datetime:
     if isinstance(value, int | float) and not isinstance(value, bool):
         # seconds, milli-, micro- and nanoseconds, told apart as the data contract does
         each = next((us for top, us in _UNITS if abs(value) < top), 1e-3)
-        return _EPOCH + timedelta(microseconds=round(value * each))
+        return EPOCH + timedelta(microseconds=round(value * each))
     if not isinstance(value, str | datetime):
         raise TypeError(type(value).__name__)
     at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from recsys.data.instants import local_hours, local_noons
 from recsys.domain.arrays import I64
+from recsys.domain.clock import utc_of
 from recsys.domain.dataset import Dataset
 from recsys.domain.errors import SettingError
 from recsys.domain.events import DAY, HOUR
@@ -133,7 +133,7 @@ def _block(name: str, at: I64, outcome_us: int) -> Block:
 
 def when(at: int) -> str:
     """Write an instant (UTC us) for people, to the minute."""
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at):%Y-%m-%d %H:%M} UTC"
+    return f"{utc_of(at):%Y-%m-%d %H:%M} UTC"
 
 
 def _too_short(block: str, dataset: Dataset, source: Source) -> SettingError:

@@ -7,6 +7,7 @@ import polars as pl
 
 from recsys.campaign.audience import reach, slates_for_all
 from recsys.domain.arrays import I32, I64, NONE
+from recsys.domain.clock import utc_of
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY
 from recsys.evaluate.material import DataFacts, Reach, SaleMap
@@ -16,7 +17,6 @@ from recsys.rerank.spec import plan_of
 from recsys.runs.house import SAMPLED, audience_of
 from recsys.runs.learn import Learned
 from recsys.runs.prepare import Prepared
-from recsys.runs.tell import instant
 
 MAPPED = 3_000
 """Sales on the map, the newest."""
@@ -29,8 +29,8 @@ def data_facts(prepared: Prepared) -> DataFacts:
     first, last = (int(at.min()), int(at.max())) if len(at) else (dataset.watermark,) * 2
     return DataFacts(
         name=dataset.name,
-        first=f"{instant(first):%d %b %Y %H:%M} UTC",
-        last=f"{instant(last):%d %b %Y %H:%M} UTC",
+        first=f"{utc_of(first):%d %b %Y %H:%M} UTC",
+        last=f"{utc_of(last):%d %b %Y %H:%M} UTC",
         rows=checked.rows_kept,
         set_aside={
             f"{table}: {reason}": rows
@@ -55,7 +55,7 @@ def reach_of(learned: Learned, *, chunk: int) -> Reach:
     consenting = int(dataset.members["consent_personalise"].sum())
     part = f" (a sample of {consenting:,} members)" if consenting > SAMPLED else ""
     return Reach(
-        at=f"{instant(audience.at):%d %b %Y %H:%M} UTC{part}",
+        at=f"{utc_of(audience.at):%d %b %Y %H:%M} UTC{part}",
         members=len(audience.members),
         shown=shown[shelf.sales],
         titles=texts(dataset, "title", shelf.sales),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from recsys.domain.clock import utc_of
 from recsys.domain.report import Report
 from recsys.runs.learn import Learned, Task
 from recsys.runs.prepare import Prepared
-from recsys.runs.tell import instant, shown
+from recsys.runs.tell import shown
 from recsys.towers.device import Device
 from recsys.towers.job import EpochRow
 
@@ -95,4 +96,4 @@ def of_results(report: Report, learned: Learned) -> JSON:
 
 def day(at: int) -> str:
     """Write UTC microseconds as a day, e.g. 2026-11-21."""
-    return f"{instant(at):%Y-%m-%d}"
+    return f"{utc_of(at):%Y-%m-%d}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import yaml
 
 from recsys.data.contract import check
 from recsys.data.spec import EventTable, TablesSource
+from recsys.domain.clock import us_of
 from recsys.domain.errors import SettingError
 from recsys.domain.packed import Packing
 from recsys.domain.report import Report
@@ -154,7 +155,7 @@ def embed(model: Fitted, *, at: datetime | None = None) -> dict[str, pl.DataFram
     pasts are known; None = the end of the data.
     """
     dataset, embedder = model.learned.task.dataset, model.learned.embedder
-    instant = dataset.watermark if at is None else microseconds(at)
+    instant = dataset.watermark if at is None else us_of(at)
     everyone = np.arange(dataset.num_members, dtype=np.int64)
     sales = np.arange(dataset.num_sales, dtype=np.int64)
     frame = Packing("fp32", embedder.unit_dims).frame
@@ -185,9 +186,7 @@ def recommend(
     """
     wanted = [members] if isinstance(members, str) else list(members)
     end = model.learned.task.dataset.watermark
-    asked = model.recommender.recommend(
-        wanted, slots=slots, at=end if at is None else microseconds(at)
-    )
+    asked = model.recommender.recommend(wanted, slots=slots, at=end if at is None else us_of(at))
     return slates(asked)
 
 
@@ -243,9 +242,3 @@ def slates(answers: Sequence[Answer]) -> pl.DataFrame:
     ]
     schema = pl.Schema({"member": pl.String, "fallback": pl.String, **PLACE})
     return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def microseconds(at: datetime) -> int:
-    """Return UTC microseconds since 1970; a time without a zone is UTC."""
-    instant = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -19,6 +19,7 @@ from recsys.campaign.arms import Experiment, assign, read_experiment
 from recsys.campaign.audience import shard_of
 from recsys.campaign.slate_log import policy_id
 from recsys.domain.arrays import I32, NONE, Bool
+from recsys.domain.clock import utc_of
 from recsys.domain.errors import SettingError, UnknownMemberError
 from recsys.domain.ledger import ShardPlan
 from recsys.domain.manifest import JSON
@@ -29,9 +30,8 @@ from recsys.runs.slates_spec import CLOCK, SlatesForAll
 from recsys.serve.bundle import Bundle
 from recsys.serve.spec import instant
 
-VALUE = ("ranker/value.json", "ranker/trees.txt")
 BY_TASTE = "ranker/taste/value.json"
-"""Files of a bundle that hold its value models."""
+"""The file of a bundle that holds its value by taste alone."""
 SLOT_BYTES = {"log.parquet": 24, "campaign.parquet": 16, "campaign.csv": 120}
 """Of each slot in a file, as a rule."""
 
@@ -146,7 +146,7 @@ def job_of(
         fingerprint=bundle.manifest.fingerprint,
         at=seat.shelf.at,
         slots=spec.slots,
-        send_id=f"{_when(seat.shelf.at):%Y-%m-%d_%H%M}_{digest[:8]}",
+        send_id=f"{utc_of(seat.shelf.at):%Y-%m-%d_%H%M}_{digest[:8]}",
         channel=spec.channel,
         arms=arms,
         policies=policies_of(bundle, seat),
@@ -158,10 +158,10 @@ def job_of(
 
 def policies_of(bundle: Bundle, seat: Seat) -> tuple[str, str, str]:
     """Return the ids of the policies that slates are made by, in the order of `Way`."""
-    files, settings = bundle.manifest.files, seat.ranker.spec
-    value = "".join(files[name].sha256 for name in VALUE if name in files)
+    files, slots = bundle.manifest.files, seat.ranker.spec.slots
     taste = files[BY_TASTE].sha256 if BY_TASTE in files else "none"
-    return policy_id(settings, value), policy_id(settings, taste), policy_id(settings, "plain")
+    by_taste = policy_id(seat.ranker.spec, taste)
+    return bundle.policy(slots), by_taste, bundle.policy(slots, plain=True)
 
 
 def plan_of(spec: SlatesForAll, job: Job, asked: Asked) -> ShardPlan:
@@ -217,7 +217,7 @@ def deadline(text: str, zone: str, now: datetime) -> datetime:
             # a day later on the clock of the wall, be that day 23 or 25 hours long
             then += timedelta(days=1)
         return then.astimezone(UTC)
-    then = _when(instant(text))
+    then = utc_of(instant(text))
     if then <= now:
         raise SettingError(
             f"finish_by={text} is over: it is {now:%Y-%m-%dT%H:%M} UTC", "name a later instant"
@@ -248,9 +248,5 @@ def _named(file: Path) -> pl.Series:
     return ids
 
 
-def _when(at: int) -> datetime:
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
-
-
 def _utc(at: int) -> str:
-    return f"{_when(at):%Y-%m-%dT%H:%M} UTC"
+    return f"{utc_of(at):%Y-%m-%dT%H:%M} UTC"

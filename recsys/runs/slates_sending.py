@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from recsys.campaign.pace import Way
 from recsys.campaign.slate_log import Send, Served, rows_of
 from recsys.data.vocab import Vocab
 from recsys.domain.arrays import I16, I32, NONE, Bool
+from recsys.domain.clock import utc_of
 from recsys.domain.events import Channel
 from recsys.runs.slates_seat import Seat
 
@@ -142,7 +142,7 @@ class Sending:
         """Return the rows of the slate log."""
         own, dealt = filled.decided.personal, filled.dealt
         way = np.where(own, filled.way, Way.PLAIN)
-        at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=self.job.at)
+        at = utc_of(self.job.at)
         send = Send(
             send_id=self.job.send_id,
             decided_at=at,

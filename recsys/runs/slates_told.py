@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from recsys.campaign.pace import Pace, Way
+from recsys.domain.clock import utc_of
 from recsys.domain.ledger import ShardPlan
 from recsys.runs.console import Console, clock
 from recsys.runs.folder import version
@@ -26,8 +27,7 @@ WAYS = {
 def begin(console: Console, sending: Sending, *, members: int) -> None:
     """Say what is to be made."""
     job, seat = sending.job, sending.seat
-    here = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=job.at)
-    at = here.astimezone(ZoneInfo(seat.parts.zone))
+    at = utc_of(job.at).astimezone(ZoneInfo(seat.parts.zone))
     console.line(f"recsys {version()}   slates for {at:%d %b %Y %H:%M} {seat.parts.zone}")
     console.fact("bundle", job.fingerprint)
     console.fact(

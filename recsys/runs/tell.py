@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from recsys.domain.clock import utc_of
 from recsys.domain.report import Estimate, Report
 from recsys.evaluate.comparisons import slate_depth
 from recsys.evaluate.material import EpochRow as Shown
@@ -18,19 +18,14 @@ from recsys.towers.device import Device
 from recsys.towers.job import EpochRow
 
 
-def instant(at: int) -> datetime:
-    """Return a UTC datetime of microseconds since 1970."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(at))
-
-
 def day(at: int) -> str:
     """Write a UTC instant as a day, e.g. 21 Nov 2026."""
-    return f"{instant(at):%d %b %Y}".lstrip("0")
+    return f"{utc_of(at):%d %b %Y}".lstrip("0")
 
 
 def short(at: int) -> str:
     """Write a UTC instant as a day without its year."""
-    return f"{instant(at):%d %b}".lstrip("0")
+    return f"{utc_of(at):%d %b}".lstrip("0")
 
 
 def device_text(device: Device) -> str:
@@ -71,7 +66,7 @@ def task(console: Console, posed: Task) -> None:
     names = ("towers", "validation", "value", "calibration", "test")
     if blocks.split is not None:
         ends = {
-            block.name: f"{instant(block.last):%d %b}".lstrip("0") for block in blocks.split.blocks
+            block.name: f"{utc_of(block.last):%d %b}".lstrip("0") for block in blocks.split.blocks
         }
         console.fact("split", "by time: " + ", ".join(f"{name} to {ends[name]}" for name in ends))
     counts = ", ".join(f"{len(getattr(blocks, name)):,}" for name in names)

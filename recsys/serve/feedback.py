@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from recsys.domain.journal import Journal, mend
 from recsys.serve.answers import Id
+from recsys.serve.asks import ChannelName, Instant
 
 MAX_ROWS = 1_024
 """Events, and outcomes, of one message."""
@@ -27,9 +28,7 @@ UNSOUND = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """What no id holds: control characters, and halves of characters that no file can keep."""
 
 EventKind = Literal["visit", "view", "mail_open", "mail_click", "wait_list", "cart", "purchase"]
-ChannelName = Literal["web", "app", "mail", "shop", "other"]
 Money = Annotated[float, Meta(ge=0, le=1e9)]
-Instant = Annotated[datetime, Meta(tz=True)]
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
 from recsys.domain.arrays import NONE, Bool
 from recsys.domain.candidates import Candidates
+from recsys.domain.clock import utc_of
 from recsys.domain.shelf import Shelf
 from recsys.retrieval.filters import on_shelf
 from recsys.serve.answers import Alike, Near, OnOffer
@@ -163,5 +163,4 @@ class Front:
 
 def iso(at: int) -> str:
     """Return UTC microseconds as ISO 8601 text."""
-    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
-    return instant.isoformat().replace("+00:00", "Z")
+    return utc_of(at).isoformat().replace("+00:00", "Z")

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Meta
 
 from recsys.domain.arrays import F32, I32, NONE
+from recsys.domain.clock import us_of
 from recsys.domain.embeddings import Embeddings
 from recsys.domain.errors import SettingError
 from recsys.domain.events import KIND_WEIGHTS, Channel, Events, Kind
@@ -35,8 +36,7 @@ KINDS = {kind.name.lower(): kind for kind in Kind}
 CHANNELS = {channel.name.lower(): channel for channel in Channel}
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Nobody bought online before, says the data contract: an earlier time is in another unit."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = (EARLIEST - _EPOCH).days * 86_400_000_000
+_FIRST = us_of(EARLIEST)
 _LATEST = np.iinfo(np.int64).max
 
 
@@ -224,8 +224,7 @@ def _instant(at: str | int) -> int:
                 f"'{at:.40}' in a newcomer's history is no instant",
                 "write ISO 8601 with an offset, as 2026-03-24T12:07:00+01:00",
             )
-        since = read - _EPOCH
-        at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+        at = us_of(read)
     if at < _FIRST:
         raise SettingError(
             f"{at} in a newcomer's history is before 2000",

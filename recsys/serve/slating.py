@@ -11,6 +11,7 @@ from functools import partial
 import msgspec
 from fastapi import Request, Response
 
+from recsys.domain.clock import us_of
 from recsys.serve import replies
 from recsys.serve.answers import MAX_PLACES, Answer
 from recsys.serve.asks import Ask, AskMany, AskWhy
@@ -31,7 +32,6 @@ PLACES = 1024
 """Places filled at once for callers who ask for one slate each, unless one slate has more."""
 RETRY_SECONDS = 3600
 """Retry-After where no opening is known."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,10 @@ def _together(way: Way) -> int:
 
 def _us(at: datetime) -> int:
     try:
-        since = at.astimezone(UTC) - _EPOCH
+        return us_of(at.astimezone(UTC))
     except OverflowError as error:
         said = "at lies before the year 1, or beyond 9999, in UTC"
         raise RefusedError(422, "invalid", said) from error
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _closed(generation: Recommender, at: int) -> RefusedError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from recsys.domain.clock import us_of
 from recsys.domain.spec import Count, NonNegative, Positive, Spec
 
 LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
@@ -94,6 +95,4 @@ def instant(text: str) -> int:
         said = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text!r} is no instant; write UTC like 2026-03-30T10:00") from None
-    said = said.replace(tzinfo=UTC) if said.tzinfo is None else said
-    since = said - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return us_of(said)

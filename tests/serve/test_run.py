@@ -1,15 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,55 +19,9 @@ from recsys.serve.client import Client, ServiceError
 from recsys.serve.run import serve
 from recsys.serve.spec import Serve
 from tests.serve.conftest import parts_of
+from tests.serve.started import running
 
 KNOWN = "m0003"
-HERE = Path(__file__).parents[2]
-SCRIPT = """
-import json, sys
-from recsys.serve.run import serve
-from recsys.serve.spec import Serve
-def ready(listening):
-    heavy = sorted({"torch", "pytorch_lightning", "hydra"} & set(sys.modules))
-    print(json.dumps({"url": listening.url, "heavy": heavy}), flush=True)
-serve(Serve.model_validate_json(sys.argv[1]), ready=ready)
-"""
-
-
-class Process:
-    """The service in a process of its own."""
-
-    def __init__(self, spec: Serve) -> None:
-        self.child = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, spec.model_dump_json()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=HERE,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            text=True,
-        )
-        assert self.child.stdout is not None
-        said = json.loads(self.child.stdout.readline())
-        self.url, self.heavy = said["url"], said["heavy"]
-
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[dict[str, Any]]]:
-        """Send a signal; return the exit code and the log."""
-        self.child.send_signal(number)
-        _, log = self.child.communicate(timeout=30)
-        return self.child.returncode, [json.loads(line) for line in log.splitlines()]
-
-
-@contextmanager
-def running(root: Path, **more: float) -> Generator[Process]:
-    spec = Serve(bundles_dir=str(root), port=0, poll_seconds=0.05).model_copy(update=more)
-    process = Process(spec)
-    try:
-        yield process
-    finally:
-        process.child.kill()
-        for pipe in (process.child.stdout, process.child.stderr):
-            if pipe is not None:
-                pipe.close()
-        process.child.wait()
 
 
 class Crowd:

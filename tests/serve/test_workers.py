@@ -18,7 +18,8 @@ from recsys.domain.dataset import Dataset
 from recsys.serve.bundle import publish_bundle
 from recsys.serve.client import Client
 from tests.serve.conftest import parts_of
-from tests.serve.test_run import KNOWN, Process, running
+from tests.serve.started import Process, running
+from tests.serve.test_run import KNOWN
 
 SCRIPT = """
 import sys, time
