@@ -15,17 +15,17 @@ import shutil
 import subprocess  # ruff: ignore[suspicious-subprocess-import]  # starts our own program
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
-from time import perf_counter, sleep
+from time import perf_counter
 
 import numpy as np
 import polars as pl
 
 from benchmarks.cells import load_now
+from benchmarks.held import Watch
 from benchmarks.turns import Row, Took, line, middle, verdict
 from recsys.domain.artefact import current
 from recsys.domain.events import Events
@@ -112,34 +112,19 @@ def _taken(ptr: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def ran(root: Path, members: int) -> Ran:
     """Run the command, and look at its memory meanwhile."""
     words = [f"bundles_dir={root / 'bundles'}", f"out={root / 'exports'}"]
-    before, since, peak = getrusage(RUSAGE_CHILDREN), perf_counter(), 0.0
-    with subprocess.Popen(  # ruff: ignore[subprocess-without-shell-equals-true]  # our own program
+    before, since = getrusage(RUSAGE_CHILDREN), perf_counter()
+    child = subprocess.Popen(  # ruff: ignore[subprocess-without-shell-equals-true]  # our own program
         [sys.executable, "-m", "recsys", "slates", *words], cwd=root, stdout=subprocess.DEVNULL
-    ) as child:
-        while child.poll() is None:
-            peak = max(peak, anonymous(child.pid))
-            sleep(0.2)
+    )
+    with child, Watch(child.pid) as watch:
+        child.wait()
     if child.returncode:
         raise RuntimeError(f"recsys slates ended with {child.returncode}")
     after = getrusage(RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     size = sum(path.stat().st_size for path in (root / "exports").rglob("*.*"))
     shutil.rmtree(root / "exports")
-    return Ran(Took(members, perf_counter() - since, spent), peak, size / 2**20)
-
-
-def anonymous(process: int) -> float:
-    """Return MB of anonymous memory of a process and of all that it started."""
-    total, left = 0, [process]
-    while left:
-        one = Path(f"/proc/{left.pop()}")
-        with suppress(OSError):
-            status = (one / "status").read_text(encoding="ascii")
-            # one that has ended has no memory to speak of
-            total += sum(int(s.split()[1]) for s in status.splitlines() if "RssAnon" in s)
-            for task in (one / "task").iterdir():
-                left += map(int, (task / "children").read_text(encoding="ascii").split())
-    return total / 1024
+    return Ran(Took(members, perf_counter() - since, spent), watch.peak, size / 2**20)
 
 
 def rows_of(found: Mapping[str, Ran], members: int) -> list[Row]:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field
 
+from benchmarks.held import held_mb
 from recsys.domain.report import Estimate
 from recsys.domain.spec import Count, NonNegative, Spec
 from recsys.runs.load import CONFIGS
@@ -127,11 +128,7 @@ def anonymous_mb() -> float | None:
 
     Files mapped into memory do not count: the system may take their pages away.
     """
-    try:
-        found = re.search(r"^RssAnon:\s+(\d+) kB", STATUS.read_text(encoding="ascii"), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found[1]) / 1024 if found else None
+    return held_mb(os.getpid()) if STATUS.is_file() else None
 
 
 def machine(torch_version: str) -> str:

@@ -12,17 +12,16 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from threading import Event, Thread
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from benchmarks.held import Watch
 from benchmarks.turns import Clock, Row, Spread, Took, line, middle, ratio, verdict
 from recsys.domain.ledger import Ledger, ShardPlan
 from recsys.domain.packed import Dtype, Packing
@@ -112,51 +111,6 @@ def written(folder: Path, size: int) -> Took:
     took = clock.took(size)
     path.unlink()
     return took
-
-
-class Watch:
-    """Looks at the anonymous memory of a process and all below it until the block ends."""
-
-    def __init__(self, pid: int) -> None:
-        """Look at a process that has started."""
-        self.pid, self.peak = pid, 0.0
-        self.ended = Event()
-        self.thread = Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Watch:  # ruff: ignore[non-self-return-type]
-        """Begin to look."""
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        """Look no more."""
-        self.ended.set()
-        self.thread.join()
-
-    def _look(self) -> None:
-        while not self.ended.wait(LOOK):
-            self.peak = max(self.peak, sum(map(anonymous_mb, family(self.pid))))
-
-
-def family(pid: int) -> Iterator[int]:
-    """Yield a process and all that descend from it."""
-    yield pid
-    try:
-        below = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    except OSError:
-        return
-    for child in below:
-        yield from family(int(child))
-
-
-def anonymous_mb(pid: int) -> float:
-    """Return the anonymous memory of a process in MiB; 0 where it has ended."""
-    try:
-        told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
-        return 0.0
-    lines = [one for one in told.splitlines() if one.startswith("RssAnon:")]
-    return int(lines[0].split()[1]) / 1024 if lines else 0.0
 
 
 def size_of(folder: Path) -> int:

@@ -27,6 +27,7 @@ import numpy as np
 
 from benchmarks.apart import apart
 from benchmarks.cells import Meter, load_now
+from benchmarks.held import held_mb
 from benchmarks.made_bundle import parts
 from benchmarks.turns import Row, line, middle, verdict
 from recsys.domain.artefact import current
@@ -72,10 +73,7 @@ def published(members: int, root: str) -> tuple[float, float, float]:
 
 def memory(process: int) -> tuple[float, float]:
     """Return MB of a process that are anonymous, and MB of files in its memory."""
-    said = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
-    found = dict(entry.split(":", 1) for entry in said)
-    kilobytes = [int(found[name].split()[0]) for name in ("RssAnon", "RssFile")]
-    return kilobytes[0] / 1024, kilobytes[1] / 1024
+    return held_mb(process), held_mb(process, "RssFile")
 
 
 def processor(process: int) -> float:

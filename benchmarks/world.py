@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import resource
 import shutil
 import statistics
@@ -19,13 +18,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from threading import Event, Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from benchmarks.held import Watch
 from recsys.data.contract import check
 from recsys.domain.dataset import Dataset
 from recsys.world import FlashSales, Past, play, processes, stream
@@ -33,50 +31,6 @@ from recsys.world.tables import Some, events_table, members_table, shop_tables
 
 SLICE = FlashSales(size="large", members=150_000, days=12)
 """What is both played and streamed, to compare."""
-
-
-class Tree:
-    """Watches the anonymous memory of this process and of its children, in MB."""
-
-    peak = 0.0
-
-    def __init__(self) -> None:
-        """Begin with nothing seen."""
-        self._over = Event()
-        self._watch = Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self._watch.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self._over.set()
-        self._watch.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(0.05):
-            self.peak = max(self.peak, sum(map(_anonymous, [os.getpid(), *_children()])))
-
-
-def _children() -> list[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text(encoding="ascii").split()]
-
-
-def _anonymous(pid: int) -> float:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except OSError:
-        return 0.0
-    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) / 1_024 if found else 0.0
 
 
 def processor() -> float:
@@ -124,7 +78,7 @@ def played_rate(spec: FlashSales) -> float:
 
 def streamed_rate(spec: FlashSales) -> tuple[float, float]:
     """Return the same for one that is streamed, and the most MB of the process that did it all."""
-    with tempfile.TemporaryDirectory() as folder, Tree() as tree:
+    with tempfile.TemporaryDirectory() as folder, Watch(os.getpid()) as tree:
         worked = time.process_time()
         past = stream(spec, Path(folder))
         return len(past.events) / (time.process_time() - worked), tree.peak
@@ -162,7 +116,7 @@ def large(spec: FlashSales, folder: Path, *, workers: int) -> list[tuple[str, st
             flush=True,
         )
 
-    with Tree() as tree:
+    with Watch(os.getpid()) as tree:
         with processes(workers) as spread:
             past = stream(spec, folder, spread=spread, told=told)
         took, worked = time.perf_counter() - began, processor() - worked

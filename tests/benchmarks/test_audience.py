@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
-from benchmarks.audience import Ran, anonymous, repeated, rows_of
+from benchmarks.audience import Ran, repeated, rows_of
 from benchmarks.turns import Took
 from tests.builders import tiny_dataset
 from tests.serve.conftest import parts_of
@@ -22,11 +20,6 @@ def test_members_who_are_repeated_have_the_same_slates() -> None:
     # the last slot may be drawn, by the row of a member
     np.testing.assert_array_equal(before.sales[:, :5], after.sales[:, :5])
     np.testing.assert_array_equal(before.parts[:, :5], after.parts[:, :5])
-
-
-def test_memory_is_that_of_a_process_that_lives() -> None:
-    assert anonymous(os.getpid()) > 1.0
-    assert anonymous(2**22 + 1) == 0
 
 
 def test_seconds_have_a_bar_only_where_members_are_many() -> None:

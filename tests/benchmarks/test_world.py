@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from time import sleep
 
 import numpy as np
 import pytest
 from polars.testing import assert_frame_equal
 
-from benchmarks.world import Tree, dataset_of, large
+from benchmarks.held import family_mb
+from benchmarks.world import dataset_of, large
 from recsys.data.contract import check
 from recsys.domain.events import Channel
 from recsys.world import FlashSales, play, stream
@@ -40,21 +41,11 @@ def test_a_large_world_tells_how_it_gets_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # whatever else ran in this process before is counted as well
-    with Tree() as before:
-        while not before.peak:
-            sleep(0.01)
+    before = family_mb(os.getpid())
     rows = {name: measured for name, _, measured, _ in large(SPEC, tmp_path, workers=1)}
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[:4] for line in said] == [
         ["day", str(day), "of", "9"] for day in range(1, 10)
     ]
     assert rows["events"] == len(play(SPEC).log)
-    assert 10 < rows["memory of all processes"] < before.peak + 500
-
-
-def test_memory_of_children_counts() -> None:
-    with Tree() as tree:
-        held = np.ones(6_000_000)
-        while not tree.peak:
-            held += 1
-    assert tree.peak > held.nbytes / 2**20
+    assert 10 < rows["memory of all processes"] < before + 500
