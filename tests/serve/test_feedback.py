@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 import pytest
+from msgspec.structs import fields
 
-from recsys.campaign.slate_columns import OUTCOMES, kinds_of
+from recsys.campaign.slate_columns import OUTCOMES, Column, kinds_of
 from recsys.campaign.slate_outcomes import added_up
+from recsys.data import rules
 from recsys.data.sources import read
 from recsys.data.spec import EventTable, TablesSource
 from recsys.domain.errors import NoRoomError
 from recsys.domain.journal import Journal
+from recsys.serve.asks import ChannelName
 from recsys.serve.bundle import Bundle
+from recsys.serve.feedback import EARLIEST, NO_SALE, EventKind, Outcome
 from tests.serve.asking import Service, refused
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -183,3 +188,18 @@ def test_the_largest_message_fits(service: Service, tmp_path: Path) -> None:
     events = [BOUGHT | {"member": f"m{number}"} for number in range(1024)]
     assert service.post("/v1/feedback", events=events).json()["events"] == 1024
     assert kept(tmp_path, "events").height == 1024
+
+
+def test_its_words_and_bounds_are_those_of_the_data_contract() -> None:
+    # the service does not import the contract, whose libraries it never needs
+    assert get_args(EventKind) == rules.KINDS
+    assert get_args(ChannelName) == rules.CHANNELS
+    assert frozenset(rules.NO_SALE) == NO_SALE
+    assert EARLIEST == rules.EARLIEST
+    assert [f.name for f in fields(Outcome)] == [column.name for column in in_order(OUTCOMES)]
+
+
+def in_order(columns: Sequence[Column]) -> list[Column]:
+    """The columns of outcomes in the order of the fields that carry them."""
+    places = {field.name: place for place, field in enumerate(fields(Outcome))}
+    return sorted(columns, key=lambda column: places[column.name])
