@@ -269,9 +269,9 @@ def new_recall(requests: Requests, scorer: Scorer, opens_at: I64) -> float:
     return float((found[asked > 0] / asked[asked > 0]).mean())
 
 
-def cold_rivals(dataset: Dataset, blocks: Blocks, until: int) -> dict[str, Baseline]:
+def cold_rivals(dataset: Dataset, blocks: Blocks) -> dict[str, Baseline]:
     """Fit both on the towers' block; validation's new sales choose the epoch."""
-    material = cache(lambda: Material.of(dataset, blocks.towers, until))
+    material = cache(lambda: Material.of(dataset, blocks.towers, blocks.towers_until))
 
     def check(scorer: Scorer) -> float:
         return new_recall(blocks.validation, scorer, dataset.opens_at)

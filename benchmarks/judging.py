@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         task = pose(prepare(spec.data), spec, Path(name))
         done, epoch = learned_of(task, spec, Path(name))
-        until, towers, test = task.until, task.blocks.towers, task.blocks.test
+        until, towers, test = task.blocks.learned_until, task.blocks.learned, task.blocks.test
         fitted, fits = timed(
             lambda: (
                 baselines(task.dataset, towers, until, spec=spec.evaluate)

@@ -74,14 +74,14 @@ def judged(
 ) -> Report:
     """Judge towers and baselines on the test block; slates and cold rivals where asked for."""
     task, learned = model.learned.task, model.learned
-    test, towers, taste = task.blocks.test, task.blocks.towers, learned.embedder.scorer()
-    fitted = baselines(task.dataset, towers, task.until, spec=evaluate)
-    fitted |= learned_baselines(task.dataset, towers, spec=evaluate)
+    blocks, taste = task.blocks, learned.embedder.scorer()
+    fitted = baselines(task.dataset, blocks.learned, blocks.learned_until, spec=evaluate)
+    fitted |= learned_baselines(task.dataset, blocks.learned, spec=evaluate)
     if with_rivals:
-        fitted |= cold_rivals(task.dataset, task.blocks, task.until)
+        fitted |= cold_rivals(task.dataset, blocks)
     return judge(
         task.dataset,
-        test,
+        blocks.test,
         {"taste": taste} | {name: known.scorer for name, known in fitted.items()},
         spec=evaluate,
         slates={"slates": test_slates(learned, taste)} if with_slates else {},
@@ -112,7 +112,8 @@ def cell(name: str, spec: Train, *, board: Board, digest: str) -> Cell:
                 with_rivals=name == COLD and "content_knn" in spec.evaluate.baselines,
             )
     blocks = model.learned.task.blocks
-    of_blocks = ("towers", "validation", "value", "calibration", "test")
+    of_blocks = ["towers", "validation", "value", "calibration", "test"]
+    of_blocks += ["refit"] if blocks.refit is not None else []
     return Cell(
         experiment=name,
         seed=spec.seed,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recsys.domain.artefact import current, read_manifest
-from recsys.domain.errors import ArtefactError, MissingArtefactError
+from recsys.domain.errors import ArtefactError, MissingArtefactError, SettingError
 from recsys.domain.manifest import MANIFEST
 from recsys.runs.folder import RunFolder, find, published
 from recsys.runs.spec import Train
@@ -27,9 +27,15 @@ def earlier(spec: Train) -> Earlier | None:
 
     Raises:
         MissingArtefactError: there is no such run or bundle, or the run made no towers.
+        SettingError: the towers are to be refitted, too.
     """
     if spec.warm_start is None:
         return None
+    if spec.towers.refit:
+        raise SettingError(
+            "towers.refit=true trains twice from nothing, warm_start goes on from earlier towers",
+            "do one of them: leave out warm_start, or set towers.refit=false",
+        )
     folder = named(spec.warm_start, spec)
     facts = folder.facts()
     if "checkpoint" not in facts:

@@ -41,7 +41,8 @@ def of_data(prepared: Prepared) -> JSON:
 def of_task(posed: Task) -> JSON:
     """Return the last day of each block of time, its requests, and the width of the features."""
     blocks, encoded = posed.blocks, posed.encoded
-    names = ("towers", "validation", "value", "calibration", "test")
+    names = ["towers", "validation", "value", "calibration", "test"]
+    names += ["refit"] if blocks.refit is not None else []
     ends = {one.name: day(one.last) for one in blocks.split.blocks} if blocks.split else {}
     return {
         "split": ends,

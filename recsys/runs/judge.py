@@ -86,8 +86,8 @@ def test_slates(learned: Learned, taste: Scorer) -> Slates:
 def compare(learned: Learned, spec: Train, *, taste: Scorer, slates: Slates) -> Report:
     """Judge towers, slates, baselines and oracles on the test block."""
     task, blocks = learned.task, learned.task.blocks
-    fitted = baselines(task.dataset, blocks.towers, task.until, spec=spec.evaluate)
-    fitted |= learned_baselines(task.dataset, blocks.towers, spec=spec.evaluate)
+    fitted = baselines(task.dataset, blocks.learned, blocks.learned_until, spec=spec.evaluate)
+    fitted |= learned_baselines(task.dataset, blocks.learned, spec=spec.evaluate)
     return judge_all(
         task.dataset,
         blocks.test,

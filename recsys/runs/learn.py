@@ -37,8 +37,6 @@ class Task:
     encoded: Encoded
     encoders: Path
     """The artefact of the fitted encoders."""
-    until: int
-    """UTC us: the end of what the towers, the encoders and the baselines may learn from."""
     earlier: Earlier | None = None
     """What the towers start from, if not anew."""
 
@@ -90,13 +88,12 @@ def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
     Raises:
         MissingArtefactError: there is nothing of the name to start from.
     """
-    cut = blocks(prepared.dataset, spec.data)
-    until = cut.split.towers.end if cut.split else int(cut.towers.at.max()) + 1
+    cut = blocks(prepared.dataset, spec.data, refit=spec.towers.refit)
     start = earlier(spec)
     encoders = (
         encode.load(start.encoders)
         if start
-        else encode.fit(prepared.dataset, until, spec.towers.table_bits)
+        else encode.fit(prepared.dataset, cut.towers_until, spec.towers.table_bits)
     )
     kept = publish(
         folder / "encoders",
@@ -104,7 +101,7 @@ def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
         lambda draft: encode.save(encoders, draft),
         parents={"dataset": prepared.dataset.fingerprint},
     )
-    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, until, start)
+    return Task(prepared, cut, encode.encode(encoders, prepared.dataset), kept, start)
 
 
 def job_of(task: Task, spec: Train, folder: Path) -> TowerJob:
@@ -114,6 +111,7 @@ def job_of(task: Task, spec: Train, folder: Path) -> TowerJob:
         encoded=task.encoded,
         train=task.blocks.towers,
         validation=task.blocks.validation,
+        refit=task.blocks.refit,
         towers=timely(spec.towers, task.blocks.towers, task.blocks.validation.outcome_us),
         trainer=spec.trainer,
         seed=spec.seed,

@@ -21,7 +21,7 @@ from recsys.world.spec import FlashSales
 GIB = 1024**3
 FLOAT = 4
 CHECKPOINTS = 4
-"""Kept at a time: the newest two, the best, and the one that is being written."""
+"""Of a training, at a time: the newest two, the best, and the one that is being written."""
 STATE = 3
 """Numbers a checkpoint keeps of each weight: itself and the optimiser's two moments."""
 FIELDS = 8
@@ -92,7 +92,7 @@ def room(console: Console, spec: Train, *, vectors: int) -> None:
         NoRoomError: one of the two folders lies on a disk with less.
     """
     weights = min(2**spec.towers.table_bits, FIELDS * vectors) * spec.towers.dim
-    run = CHECKPOINTS * STATE * FLOAT * weights + REPORT
+    run = (1 + spec.towers.refit) * CHECKPOINTS * STATE * FLOAT * weights + REPORT
     # the vectors, their copies in the index, and what is known of each member beside them
     bundle = 3 * FLOAT * vectors * spec.towers.dim
     for made, folder, needed in (

@@ -71,6 +71,8 @@ def task(console: Console, posed: Task) -> None:
         console.fact("split", "by time: " + ", ".join(f"{name} to {ends[name]}" for name in ends))
     counts = ", ".join(f"{len(getattr(blocks, name)):,}" for name in names)
     console.fact("requests", counts)
+    if blocks.refit is not None:
+        console.fact("refit", f"then {len(blocks.refit):,}, the days of validation included")
     encoded = posed.encoded
     crowded = "  (raise towers.table_bits)" if encoded.collision_share > 0.1 else ""
     console.fact(

@@ -117,7 +117,8 @@ def learned_from(
             run.folder.record(validation=facts.of_validation(row, task.dataset.task))
 
     learned = learn(task, spec, run.path, stop=stop, on_epoch=on_epoch, tell=run.note)
-    run.folder.record(checkpoint=learned.checkpoint.name, encoders=task.encoders.name)
+    kept = learned.checkpoint.relative_to(run.path / "checkpoints").as_posix()
+    run.folder.record(checkpoint=kept, encoders=task.encoders.name)
     return learned, curve
 
 

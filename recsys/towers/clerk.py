@@ -16,7 +16,7 @@ from recsys.towers import checkpoint, state
 from recsys.towers.diary import Diary
 from recsys.towers.job import EpochRow, TowerJob
 from recsys.towers.lightning import Training
-from recsys.towers.monitor import Score, balance, warning
+from recsys.towers.monitor import UNJUDGED, Score, balance, warning
 from recsys.towers.negatives import ragged
 from recsys.towers.slack import Slack
 from recsys.towers.vectors import Vectors
@@ -80,7 +80,8 @@ class Clerk(pl.Callback):
         trained = training.place.seconds + time.perf_counter() - self.since
         job, place = self.job, training.place
         score = self._balanced(training)
-        headline = score.headline(job.dataset.task)
+        # where all is chosen, the last epoch stands
+        headline = place.epoch + 1.0 if job.chosen else score.headline(job.dataset.task)
         name = f"step-{place.total:08d}-epoch-{place.epoch + 1:04d}"
         best = not place.best_name or headline > place.best
         if best:
@@ -101,6 +102,9 @@ class Clerk(pl.Callback):
         """Judge the averaged weights, and let their bias speak as loudly as ranks best."""
         training.follow_all()
         job, tower = self.job, training.averaged.sale_tower
+        if job.chosen:
+            tower.loudness.fill_(job.chosen.loudness)
+            return UNJUDGED
         tower.loudness.fill_(1.0)
         self.slack.settle()
         vectors = Vectors(training.averaged, training.feed.assembler.resident)

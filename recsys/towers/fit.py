@@ -29,6 +29,7 @@ from recsys.towers.lightning import Feed, Place, Training
 from recsys.towers.loggers import installed
 from recsys.towers.losses import Planner
 from recsys.towers.losses import resolve as resolve_loss
+from recsys.towers.refit import second
 from recsys.towers.resident import Resident
 from recsys.towers.softmax import Kernel
 from recsys.towers.spec import Causal, Pooled, TwoTower
@@ -52,7 +53,8 @@ __all__ = ["EpochRow", "TowerJob", "fit"]
 def fit(job: TowerJob) -> Path:
     """Train, or go on with the newest whole checkpoint; return the folder of the best one.
 
-    With `towers.spectral` it is the best one's twin that holds the coordinates too.
+    With `towers.spectral` it is the best one's twin that holds the coordinates too. Where there is
+    a block to refit on, it is the last one of a second training, which does what the first chose.
 
     Raises:
         DataRefusedError: there is nothing to learn from or nothing to choose the epoch by.
@@ -66,9 +68,14 @@ def fit(job: TowerJob) -> Path:
     """
     _check(job)
     installed(job.trainer)
+    best = _trained(job)
+    return best if job.refit is None else _trained(second(job, best))
+
+
+def _trained(job: TowerJob) -> Path:
     device = resolve(job.trainer)
     if device.processes > 1 and not processes.inside():
-        processes.run(job, device.processes, fit)
+        processes.run(job, device.processes, _trained)
     else:
         _run(warm.settled(job), device)
     if job.stop.raised:
@@ -150,7 +157,7 @@ def lightning(
         accelerator="gpu" if device.kind == "cuda" else "cpu",
         devices=device.processes,
         strategy="ddp" if device.processes > 1 else "auto",
-        max_epochs=epochs or job.towers.epochs - training.place.epoch,
+        max_epochs=epochs or training.epochs - training.place.epoch,
         accumulate_grad_batches=job.trainer.accumulate,
         callbacks=[*watching, Clerk(job, diary or Diary())],
         deterministic=job.trainer.deterministic,
@@ -196,6 +203,7 @@ def prepare(job: TowerJob, device: Device) -> Training:
         place=Place(),
         kernel=_kernel(job.towers, device),
         total=sampler.steps * job.towers.epochs,
+        epochs=job.chosen.epochs if job.chosen else job.towers.epochs,
     )
     restore(job, training, world=share.world)
     _room(job, net)

@@ -67,6 +67,17 @@ def timely(towers: TwoTower, train: Requests, outcome_us: int) -> TwoTower:
     return towers.model_copy(update={"popularity_hours": hours})
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What validation chose in a first training, and a second one does without asking again."""
+
+    epochs: int
+    loudness: float
+    """Factor on the sales' bias."""
+    weight: float
+    """Of the spectral coordinates; 0 = none."""
+
+
 def _silent(_said: object) -> None:
     return
 
@@ -98,8 +109,13 @@ class TowerJob:
     """Of the whole run by their dotted paths, for a logger to keep."""
     data_fingerprint: str = ""
     """Of the dataset; a checkpoint of other data is not gone on with."""
+    refit: Requests | None = None
+    """What a second training learns from, once a first one has chosen; None = there is none."""
+    chosen: Chosen | None = None
+    """Set in the second training."""
 
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints are kept."""
-        return self.folder / "checkpoints"
+        kept = self.folder / "checkpoints"
+        return kept if self.chosen is None else kept / "refit"

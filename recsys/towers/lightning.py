@@ -74,12 +74,18 @@ class Feed:
 class Training(pl.LightningModule):
     """Trains a net and keeps its averaged weights beside it."""
 
-    def __init__(self, net: TwoTowerNet, *, place: Place, kernel: Kernel, total: int) -> None:
-        """Start the averaged weights as the net's; `total` = steps of the whole schedule."""
+    def __init__(
+        self, net: TwoTowerNet, *, place: Place, kernel: Kernel, total: int, epochs: int = 0
+    ) -> None:
+        """Start the averaged weights as the net's; `total` = steps of the whole schedule.
+
+        It may end before, after `epochs` of them; 0 = those of the settings.
+        """
         super().__init__()
         self.net, self.averaged = net, copy.deepcopy(net).requires_grad_(requires_grad=False)
         self.spec: TwoTower = net.spec
         self.place, self.kernel, self.total = place, kernel, total
+        self.epochs = epochs or net.spec.epochs
         self.feed: Feed
         self.adam: torch.optim.Adam = adam(net, net.spec)
         large = [name for name, table in tables(net).items() if by_rows(table, net.spec)]
@@ -161,7 +167,7 @@ class Training(pl.LightningModule):
         """Whether all epochs are done, or the last ones brought nothing."""
         patience = self.spec.patience
         stale = bool(patience) and self.place.stale >= patience
-        return stale or self.place.epoch >= self.spec.epochs
+        return stale or self.place.epoch >= self.epochs
 
     def settle(self) -> None:
         """Bring the losses and skips of the last steps to the host.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,8 @@ def need(job: TowerJob, device: Device) -> Need:
     On a CPU all processes share the memory, and a checkpoint is copied there before it is written:
     steps and saves are never at once.
     """
+    # the second of two trainings is the larger one
+    job = job if job.refit is None else replace(job, train=job.refit)
     tables = _tables(job)
     large = [rows for rows in tables.values() if rows > job.towers.rows_above]
     weights = _FLOAT * (_others(job) + sum(tables.values()) * job.towers.dim)

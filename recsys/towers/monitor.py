@@ -46,6 +46,10 @@ class Score:
         return self.day0_ndcg if task == "shelf" and self.day0_ndcg == self.day0_ndcg else self.ndcg
 
 
+UNJUDGED = Score(*[float("nan")] * 5)
+"""Of an epoch that nothing was asked about."""
+
+
 def warning(score: Score) -> str:
     """Say what looks like a collapse, in a few words; empty as a rule (MODEL 6)."""
     if score.rank < _LOW_RANK:

@@ -197,6 +197,8 @@ class TwoTower(Spec):
     """Factor on all rates after a warm start."""
     patience: CountOrNone = 3
     """Epochs without a better validation before training stops; 0 = never."""
+    refit: bool = False
+    """Once validation has chosen, train anew on its days too; a run then takes twice as long."""
     groups_per_batch: Count = 4
     """Decision times of a step."""
     rows_per_group: CountOrNone = 0

@@ -36,11 +36,8 @@ def widen(job: TowerJob, best: Path) -> Path:
     trained = embed.load(best)
     vectors = Embedder(trained, job.dataset, job.encoded).vectors
     fitted = Spectrum.of(job.dataset, job.train, job.towers.spectral.rank)
-    tried = _try(job, vectors, fitted)
-    # of equals the smaller weight
-    weight, found = max(tried, key=lambda pair: (pair[1], -pair[0]))
+    weight, tried = (job.chosen.weight, []) if job.chosen else _chosen(job, vectors, fitted)
     width = fitted.sale.shape[1] if weight else 0
-    _tell(job, tried[0][1], (weight, found, width))
     state, fingerprint = checkpoint.load(best)
     state["spectral"] = {
         "past": fitted.past[:, :width],
@@ -70,6 +67,17 @@ def _whole(job: TowerJob, folder: Path) -> bool:
         job.tell(str(error))
         return False
     return True
+
+
+def _chosen(
+    job: TowerJob, vectors: Vectors, fitted: Spectrum
+) -> tuple[float, list[tuple[float, float]]]:
+    """Try all weights; return the best of them, and each with what it gives."""
+    tried = _try(job, vectors, fitted)
+    # of equals the smaller weight
+    weight, found = max(tried, key=lambda pair: (pair[1], -pair[0]))
+    _tell(job, tried[0][1], (weight, found, fitted.sale.shape[1] if weight else 0))
+    return weight, tried
 
 
 def _try(job: TowerJob, vectors: Vectors, fitted: Spectrum) -> list[tuple[float, float]]:

@@ -26,7 +26,7 @@ def test_both_rank_new_sales_above_luck_and_the_teacher_alone_cannot(
     new = test.group_at[0] - dataset.opens_at[test.shelf(0)] < DAY
     material = cold.Material.of(dataset, cut.towers, until)
     assert not np.asarray(material.sale[test.shelf(0)[new]]).any()
-    for rival in cold.cold_rivals(dataset, cut, until).values():
+    for rival in cold.cold_rivals(dataset, cut).values():
         scores = rival.scorer(test, rows)
         assert np.isfinite(scores).all()
         assert (scores[:, new].std(axis=1) > 0).all()

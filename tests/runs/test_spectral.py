@@ -1,4 +1,4 @@
-"""A whole journey with spectral coordinates: train, publish, recommend, export, refresh."""
+"""A whole journey with spectral coordinates and a refit: train, publish, export, refresh."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ WORDS = (
     f"towers.dim={DIM}",
     "towers.epochs=2",
     f"towers.spectral.rank={RANK}",
+    "towers.refit=true",
     *SMALL[1:],
 )
 
@@ -129,10 +130,11 @@ def test_a_refresh_and_a_run_judged_again_keep_fit_and_weight(journey: Journey) 
     assert refreshed.stdout == f"bundles/{before}\n", refreshed.stderr
     run = only(journey.folder, "runs/*")
     facts = json.loads((run / "run.json").read_text())
-    assert facts["checkpoint"].startswith("spectral-step-")
+    assert facts["checkpoint"].startswith("refit/spectral-step-")
     again = verb(journey.folder, "train", f"resume=runs/{run.name}")
     assert (again.returncode, again.stderr) == (0, "")
     assert "coordinates" not in again.stdout
+    assert "refit    epoch" not in again.stdout
     assert current(journey.folder).folder.name == before
 
 

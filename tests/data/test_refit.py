@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsys.data.requests import Blocks, blocks
+from recsys.domain.dataset import Dataset
+from recsys.domain.requests import Requests
+from recsys.domain.source import Source
+from tests.data.test_requests import SOURCES, a_shop
+from tests.data.test_shown import SHOWN, shown
+
+SET = Source(cadence="set", outcome_hours=48, hidden_share=0.4)
+EVERY = SOURCES | {"set": SET, "shown": SHOWN}
+
+__all__ = ["shown"]  # a fixture
+
+
+@pytest.fixture(params=EVERY)
+def dataset(request: pytest.FixtureRequest) -> Dataset:
+    if request.param == "shown":
+        return replace(request.getfixturevalue("shown"), name="shown")
+    return replace(
+        a_shop("engagement" if request.param == "set" else request.param), name=request.param
+    )
+
+
+def outcomes(requests: Requests) -> list[tuple[int, int, int]]:
+    """Return member, instant and sale of each outcome, ordered."""
+    row = np.repeat(np.arange(len(requests)), np.diff(requests.target_ptr))
+    found = (requests.member[row], requests.at[row], requests.target_sale)
+    return sorted(zip(*(part.tolist() for part in found), strict=True))
+
+
+def cut(dataset: Dataset, *, refit: bool) -> Blocks:
+    return blocks(dataset, EVERY[dataset.name], refit=refit)
+
+
+def test_nothing_is_refitted_and_no_block_changes_unless_asked(dataset: Dataset) -> None:
+    plain, asked = cut(dataset, refit=False), cut(dataset, refit=True)
+    assert plain.refit is None
+    assert plain.learned is plain.towers
+    for name in ("towers", "validation", "value", "calibration", "test"):
+        assert outcomes(getattr(plain, name)) == outcomes(getattr(asked, name))
+
+
+def test_the_block_to_refit_on_has_the_days_of_towers_and_validation(dataset: Dataset) -> None:
+    made = cut(dataset, refit=True)
+    assert made.refit is made.learned
+    assert made.refit is not None
+    mine, towers, later = (outcomes(part) for part in (made.refit, made.towers, made.validation))
+    both = sorted(towers + later)
+    if EVERY[dataset.name].cadence in {"noon", "hourly"}:
+        assert mine == both
+        return
+    # what fell between the two, or on what was not open yet, is learned as well; a basket holds
+    # nothing that opened on its own day, whatever a member's cutoff asks of them
+    learned = towers if EVERY[dataset.name].cadence == "member" else both
+    assert {(member, sale) for member, _, sale in learned} <= {(m, s) for m, _, s in mine}
+    if EVERY[dataset.name].cadence == "shown":
+        assert set(both) <= set(mine)
+        return
+    history = dataset.history
+    happened = set(zip(history.member.tolist(), history.sale.tolist(), strict=True))
+    assert {(member, sale) for member, _, sale in mine} <= happened
+    assert len(mine) > len(towers)
+
+
+def test_it_ends_before_the_next_block_begins(dataset: Dataset) -> None:
+    made = cut(dataset, refit=True)
+    assert made.refit is not None
+    assert made.towers_until <= made.learned_until
+    if made.split is None:
+        first = {m: a for m, a, _ in reversed(outcomes(made.value))}
+        assert all(at <= first.get(member, at) for member, at, _ in outcomes(made.refit))
+        return
+    following = made.split.blocks[2]
+    assert made.learned_until == made.split.validation.end <= following.start
+    assert int(made.refit.at.max()) + (made.refit.outcome_us - 1) * (
+        EVERY[dataset.name].cadence != "set"
+    ) < following.start + (EVERY[dataset.name].cadence == "set")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recsys.data.requests import blocks
+from recsys.domain.source import Source
+from recsys.towers import widen
+from recsys.towers.device import resolve
+from recsys.towers.fit import fit
+from recsys.towers.job import Chosen, TowerJob
+from recsys.towers.memory import need
+from recsys.towers.spec import Cpu, Ddp, Spectral, TwoTower
+from tests.towers.following import Steps, assert_same_bits, newest, state_of
+from tests.towers.shops import Shop, job
+
+FOUR = TwoTower(dim=8, epochs=4, patience=0, balance=(1.0, 2.0, 4.0), refit=True)
+
+
+def twice(shop: Shop, folder: Path, towers: TwoTower = FOUR) -> TowerJob:
+    """A training whose validation joins it once it has chosen."""
+    cut = blocks(shop.dataset, Source(outcome_hours=24), refit=True)
+    assert cut.refit is not None
+    return replace(job(shop, folder, towers), refit=cut.refit)
+
+
+@pytest.fixture(scope="module")
+def whole(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[TowerJob, Path, list[str]]:
+    """What nothing interrupted, where it came to, and what it said."""
+    said: list[str] = []
+    asked = replace(twice(shop, tmp_path_factory.mktemp("whole")), tell=said.append)
+    return asked, fit(asked), said
+
+
+def test_the_second_training_does_what_the_first_chose_on_all_days(
+    shop: Shop, whole: tuple[TowerJob, Path, list[str]], tmp_path: Path
+) -> None:
+    asked, found, said = whole
+    first = fit(replace(asked, refit=None))
+    place, weights = state_of(first)["place"], state_of(first)["averaged"]
+    chosen = Chosen(place["epoch"], float(weights["sale_tower.loudness"]), weight=0.0)
+    assert chosen.epochs < FOUR.epochs
+    assert found.parent == asked.checkpoints / "refit"
+    assert asked.refit is not None
+    alone = replace(job(shop, tmp_path, FOUR), train=asked.refit, chosen=chosen)
+    assert_same_bits(found, fit(alone))
+    state = state_of(found)
+    assert state["place"]["epoch"] == chosen.epochs
+    assert state["averaged"]["sale_tower.loudness"] == weights["sale_tower.loudness"]
+    assert state["until"] > state_of(first)["until"]
+    epochs = chosen.epochs
+    assert (
+        said[0]
+        == f"  refit    {epochs} epochs on {len(asked.refit):,} requests, validation included"
+    )
+    assert [line.split(",")[0] for line in said[1:]] == [
+        f"  refit    epoch {n + 1} of {epochs}" for n in range(epochs)
+    ]
+
+
+def test_a_run_killed_in_the_second_goes_on_in_it_to_the_same_bits(
+    shop: Shop,
+    whole: tuple[TowerJob, Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = twice(shop, tmp_path)
+    asked = replace(asked, trainer=Cpu(threads=1, save_every_steps=5))
+    fit(replace(asked, refit=None))
+
+    def die(done: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        Steps(patched, die)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            fit(asked)
+    assert newest(replace(asked, chosen=Chosen(1, 1.0, 0.0))).name == "step-00000005"
+    epochs: list[int] = []
+    found = fit(replace(asked, on_epoch=lambda row: epochs.append(row.epoch)))
+    assert not epochs
+    assert_same_bits(found, whole[1])
+
+
+def test_spectral_coordinates_are_fitted_on_all_days_with_the_weight_chosen(
+    endless: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widen, "_chosen", lambda *_: (0.5, [(0.0, 0.1), (0.5, 0.2)]))
+    wide = FOUR.model_copy(update={"epochs": 2, "spectral": Spectral(rank=5)})
+    asked = twice(endless, tmp_path, wide)
+    first, found = fit(replace(asked, refit=None)), fit(asked)
+    before, after = state_of(first)["spectral"], state_of(found)["spectral"]
+    assert found.name.startswith("spectral-step-")
+    assert (before["weight"], before["tried"][1]) == (0.5, [0.5, 0.2])
+    assert (after["weight"], after["tried"]) == (0.5, [])
+    assert (after["sale"] != 0).any(dim=1).sum() >= (before["sale"] != 0).any(dim=1).sum()
+    assert after["past"].shape == before["past"].shape
+    assert not (after["past"] == before["past"]).all()
+
+
+@pytest.mark.slow
+def test_two_processes_refit_what_one_refits(shop: Shop, tmp_path: Path) -> None:
+    asked = replace(
+        twice(shop, tmp_path, FOUR.model_copy(update={"epochs": 1})),
+        trainer=Ddp(processes=2, device="cpu", precision="fp32", threads=1),
+    )
+    said: list[str] = []
+    found = fit(replace(asked, tell=said.append))
+    assert found.parent.name == "refit"
+    assert [line for line in said if "epoch 1 of 1" in line]
+
+
+def test_the_memory_said_is_that_of_the_larger_training(shop: Shop, tmp_path: Path) -> None:
+    asked, device = twice(shop, tmp_path), resolve(Cpu(threads=1))
+    once = need(replace(asked, refit=None), device).parts["data"]
+    assert need(asked, device).parts["data"] > once
