@@ -88,6 +88,8 @@ class Events:
 
     def where(self, keep: Bool) -> Events:
         """Keep the events where the Bool[n] mask is true; order and members stay."""
+        if keep.all():  # as a rule, and nothing in a shop is larger
+            return self
         kept_before = np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))
         return Events(
             sale=self.sale[keep],

@@ -20,11 +20,11 @@ __all__ = ["shown"]  # a fixture
 
 @pytest.fixture(params=EVERY)
 def dataset(request: pytest.FixtureRequest) -> Dataset:
-    if request.param == "shown":
-        return replace(request.getfixturevalue("shown"), name="shown")
-    return replace(
-        a_shop("engagement" if request.param == "set" else request.param), name=request.param
-    )
+    name: str = request.param
+    if name == "shown":
+        sends: Dataset = request.getfixturevalue("shown")
+        return replace(sends, name=name)
+    return replace(a_shop("engagement" if name == "set" else name), name=name)
 
 
 def outcomes(requests: Requests) -> list[tuple[int, int, int]]:
