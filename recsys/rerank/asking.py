@@ -62,7 +62,7 @@ def ask(
     """
     group = int(requests.group[rows.start])
     shelf, curated = requests.shelf(group).astype(np.int64), requests.curated(group)
-    columns = _order(requests, group)[None, :]
+    columns = _order(desk, requests, group)[None, :]
     if len(shelf) > most:
         first = curated.copy()
         first[[] if pinned is None else pinned] = True
@@ -73,10 +73,14 @@ def ask(
     return question, columns
 
 
-def _order(requests: Requests, group: int) -> I64:
+def _order(desk: Desk, requests: Requests, group: int) -> I64:
     """Return the columns of a group's shelf in the order that settles ties that day, I64[s]."""
-    shelf = requests.shelf(group).astype(np.int64)
-    return np.argsort(keyed(int(requests.group_at[group]) // DAY, shelf), kind="stable")
+    shelf, day = requests.shelf(group).astype(np.int64), int(requests.group_at[group]) // DAY
+
+    def ordered() -> I64:
+        return np.argsort(keyed(day, shelf), kind="stable")
+
+    return desk.once("order", (day, shelf.tobytes()), ordered)
 
 
 def candidates(
@@ -87,7 +91,7 @@ def candidates(
     Those of `first` Bool[s], then those the member engaged with most often, then by taste.
     """
     group = int(requests.group[rows.start])
-    shelf, order = requests.shelf(group), _order(requests, group)
+    shelf, order = requests.shelf(group), _order(desk, requests, group)
     place = np.full(desk.shop.num_sales, NONE, dtype=np.int64)
     place[shelf[order]] = np.arange(len(shelf))
     history = desk.shop.history

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from recsys.domain.arrays import F32, I32, I64, NONE
 from recsys.domain.events import DAY, Events
 from recsys.domain.shop import Shop
 from recsys.rerank.appetite import USUAL, Appetite
+
+T = TypeVar("T")
 
 _BLOCK = 1 << 20
 """Engagements counted at a time: bounds memory beside the history."""
@@ -73,6 +77,23 @@ class Desk:
     """Of makers."""
     appetite: Appetite = USUAL
     """What is usual of members who meet new makers."""
+    # not handed on by `replace`: another desk would answer otherwise
+    _kept: dict[str, tuple[Hashable, Any]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+
+    def once(self, what: str, asked: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` makes for what is asked; asked the same again, the same once more.
+
+        Of each `what` the last is kept, as shelf and instant stay while members come and go.
+        Nobody may change it.
+        """
+        kept = self._kept.get(what)
+        if kept is None or kept[0] != asked:
+            # another thread may ask meanwhile: what is returned is our own
+            kept = self._kept[what] = (asked, make())
+        made: T = kept[1]
+        return made
 
     @cached_property
     def usual_log_price(self) -> float:

@@ -29,14 +29,13 @@ def shown_in_vain(question: Question, shown: Shown) -> F32:
     row = np.repeat(np.arange(len(count)), count)
     place = np.arange(len(row)) + (first - np.cumsum(count) + count)[row]
     key = question.desk.maker[shown.sale[place]]
-    cell, asked = maker.places(row, key)
+    cell, seen = maker.places(row, key)
     engaged = np.full(maker.num * len(maker.keys), np.iinfo(np.int64).min)
     trail = question.trail
-    touched, here = maker.places(trail.row, question.desk.maker[trail.sale])
+    touched, here = question.by_maker
     # events ascend by time inside each row: later assignments win
-    engaged[touched[here]] = question.desk.shop.history.at[trail.event[here]]
-    cell, when = cell[asked], shown.at[place[asked]]
-    in_vain = when > engaged[cell]
+    engaged[touched] = question.desk.shop.history.at[trail.event[here]]
+    in_vain = shown.at[place[seen]] > engaged[cell]
     counted = np.bincount(cell[in_vain], minlength=len(engaged))
     return maker.spread(counted.astype(np.float32))
 

@@ -112,8 +112,9 @@ def reasons(question: Question, won: Won, *, model: Model, kernel: F32 | None) -
     reason = _special(question, won)
     evidence = np.full(len(won.row), NONE, dtype=np.int64)
     rest = np.flatnonzero(reason == Reason.NOTHING)
-    left = won.take(rest)
-    reason[rest], evidence[rest] = _of_appeal(_claims(question, left, kernel), left, model)
+    if len(rest):
+        left = won.take(rest)
+        reason[rest], evidence[rest] = _of_appeal(_claims(question, left, kernel), left, model)
     picked = won.curated & (won.parts[:, PARTS.index("editor")] > 0)
     reason[picked & (reason == Reason.NOTHING)] = Reason.CURATOR_PICK
     return reason, evidence
@@ -151,6 +152,8 @@ def _of_appeal(claims: Sequence[_Claim], won: Won, model: Model) -> tuple[U8, I6
     best = np.zeros(len(won.row), dtype=np.float32)
     for claim in claims:
         slots = np.flatnonzero(claim.reason != Reason.NOTHING)
+        if not len(slots):
+            continue
         without = model.predict(_without(claim, won.x, slots))
         added = _added(model, claim, won.x[slots], lost=(chance[slots], without))
         better = (added > best[slots]) & (without < chance[slots])
@@ -228,15 +231,16 @@ def _claims(question: Question, won: Won, kernel: F32 | None) -> tuple[_Claim, .
 
 def _first(*asked: tuple[Bool, Reason]) -> U8:
     """Return the first reason that holds, U8[k], or NOTHING."""
-    holds, names = zip(*asked, strict=True)
-    return np.select(holds, [np.uint8(name) for name in names], np.uint8(Reason.NOTHING))
+    first = np.full(asked[0][0].shape, Reason.NOTHING, dtype=np.uint8)
+    for holds, reason in reversed(asked):
+        first[holds] = reason
+    return first
 
 
 def _own(question: Question, kind: Kind) -> I64:
     """Return the member's last event of a kind with each very sale, I64[n, c], or NONE."""
     trail = question.trail
-    these = trail.kind == kind
-    return question.own.latest(trail.row[these], trail.sale[these], trail.event[these])
+    return question.own.latest(question.by_sale.of(trail.kind == kind), trail.event)
 
 
 def _sale(sales: np.ndarray, event: I64) -> I64:

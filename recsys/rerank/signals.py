@@ -16,7 +16,7 @@ from recsys.domain.requests import Requests
 from recsys.rerank.appetite import Counts
 from recsys.rerank.desk import Desk
 from recsys.rerank.novelty import newness
-from recsys.rerank.trail import Grid, Trail
+from recsys.rerank.trail import Grid, Places, Trail
 
 PROVENANCE = {
     "taste": "inner product of the towers' vectors",
@@ -64,26 +64,44 @@ class Question:
     @cached_property
     def own(self) -> Grid:
         """Look-up by sale."""
-        return Grid.of(self.sales, self.trail.num)
+        return self._grid("own", self.sales)
+
+    @cached_property
+    def by_sale(self) -> Places:
+        """Where the engagements lie in `own`."""
+        return self.own.places(self.trail.row, self.trail.sale)
 
     @cached_property
     def maker(self) -> Grid:
         """Look-up by brand."""
-        return Grid.of(self.desk.maker[self.sales], self.trail.num)
+        return self._grid("maker", self.desk.maker[self.sales])
+
+    @cached_property
+    def by_maker(self) -> Places:
+        """Where the engagements lie in `maker`."""
+        return self.maker.places(self.trail.row, self.desk.maker[self.trail.sale])
+
+    @cached_property
+    def category(self) -> Grid:
+        """Look-up by category."""
+        return self._grid("category", self.desk.category[self.sales])
+
+    def _grid(self, what: str, cells: I64) -> Grid:
+        if len(cells) > 1:
+            return Grid.of(cells, self.trail.num)
+        kept = self.desk.once(what, cells.tobytes(), lambda: Grid.of(cells, 0))
+        return Grid(kept.keys, kept.of_cell, self.trail.num)
 
     @cached_property
     def last_bought(self) -> I64:
         """Last event in which the member bought the brand, I64[n, c], or NONE."""
-        trail = self.trail
-        bought = trail.kind == Kind.PURCHASE
-        keys = self.desk.maker[trail.sale[bought]]
-        return self.maker.latest(trail.row[bought], keys, trail.event[bought])
+        bought = self.trail.kind == Kind.PURCHASE
+        return self.maker.latest(self.by_maker.of(bought), self.trail.event)
 
     @cached_property
     def last_engaged(self) -> I64:
         """Last event of the member with the brand, I64[n, c], or NONE."""
-        trail = self.trail
-        return self.maker.latest(trail.row, self.desk.maker[trail.sale], trail.event)
+        return self.maker.latest(self.by_maker, self.trail.event)
 
     @cached_property
     def days_known(self) -> F32:
@@ -119,20 +137,20 @@ def _personal(question: Question) -> dict[str, F32]:
     decay = np.exp2(-trail.days / np.float32(HALF_LIFE_DAYS)).astype(np.float32)
     weight = KIND_WEIGHTS[trail.kind]
     bought = (trail.kind == Kind.PURCHASE).astype(np.float32)
-    maker, category = desk.maker[trail.sale], desk.category[trail.sale]
-    grouped = Grid.of(desk.category[question.sales], trail.num)
-    by_category = grouped.sums(trail.row, category, weight * decay * (category != NONE))
+    aged, category = weight * decay, desk.category[trail.sale]
+    grouped, own, maker = question.category, question.own, question.maker
+    by_category = grouped.sums(grouped.places(trail.row, category), aged * (category != NONE))
     recent = trail.days < 28
     latest = np.full(trail.num, LONG_AGO_DAYS, dtype=np.float32)
     np.minimum.at(latest, trail.row, trail.days)
     activity = np.bincount(trail.row[recent], minlength=trail.num)
     return {
-        "brand_bought": np.log1p(question.maker.sums(trail.row, maker, bought * decay)),
-        "brand_engaged": np.log1p(question.maker.sums(trail.row, maker, weight * decay)),
+        "brand_bought": np.log1p(maker.sums(question.by_maker, bought * decay)),
+        "brand_engaged": np.log1p(maker.sums(question.by_maker, aged)),
         "category_engaged": np.log1p(by_category),
-        "own_engaged": np.log1p(question.own.sums(trail.row, trail.sale, weight)),
-        "own_bought": np.log1p(question.own.sums(trail.row, trail.sale, bought)),
-        "own_recent": np.log1p(question.own.sums(trail.row, trail.sale, weight * decay)),
+        "own_engaged": np.log1p(own.sums(question.by_sale, weight)),
+        "own_bought": np.log1p(own.sums(question.by_sale, bought)),
+        "own_recent": np.log1p(own.sums(question.by_sale, aged)),
         "own_since": np.log1p(_days_since_own(question)),
         "price_gap": _price_gap(question),
         "new": newness(question.days_known, soft=True),
@@ -145,7 +163,7 @@ def _personal(question: Question) -> dict[str, F32]:
 def _days_since_own(question: Question) -> F32:
     """Return the days since the member last engaged with each sale, at most LONG_AGO_DAYS."""
     trail = question.trail
-    last = question.own.latest(trail.row, trail.sale, np.arange(len(trail.row)))
+    last = question.own.latest(question.by_sale, np.arange(len(trail.row)))
     if not len(trail.row):
         return np.full(last.shape, LONG_AGO_DAYS, dtype=np.float32)
     days = np.where(last != NONE, trail.days[last], np.float32(LONG_AGO_DAYS))
@@ -171,13 +189,19 @@ def _price_gap(question: Question) -> F32:
 def _of_the_sale(question: Question) -> dict[str, F32]:
     desk, sales = question.desk, question.sales
     at = question.requests.at[question.rows][:, None]
-    if len(sales) == 1 and (at == at[:1]).all():
-        at = at[:1]
+    curated = {"curated": question.curated.astype(np.float32)}
+    if len(sales) > 1 or not len(at) or (at != at[0]).any():
+        return curated | _as_of(desk, sales, at)
+    asked = (int(at[0, 0]), sales.tobytes())
+    return curated | desk.once("as of", asked, lambda: _as_of(desk, sales, at[:1]))
+
+
+def _as_of(desk: Desk, sales: I64, at: I64) -> dict[str, F32]:
+    """Return how old sales I64[1, c] or I64[n, c] are at instants I64[n, 1], and how popular."""
     age = np.maximum(at - desk.shop.opens_at[sales], 0) / DAY
     wide = np.broadcast_to(sales, np.broadcast_shapes(sales.shape, at.shape)).astype(np.int32)
     makers = desk.maker[wide].astype(np.int32)
     return {
-        "curated": question.curated.astype(np.float32),
         "age": np.log1p(age).astype(np.float32),
         "popularity": np.log1p(desk.popularity.counts(wide, at)),
         "popularity_day": np.log1p(desk.popularity.counts(wide, at, DAY)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,20 @@ class Trail:
         return np.where(known, self.sale[np.maximum(places, 0)], NONE)
 
 
+class Places(NamedTuple):
+    """Where those of e events lie whose sales are in question, k of them."""
+
+    place: I64
+    """In a table of requests x keys, I64[k]."""
+    event: I64
+    """Which of the e events, ascending, I64[k]."""
+
+    def of(self, chosen: Bool) -> Places:
+        """Keep the events that are chosen, Bool[e]."""
+        kept = chosen[self.event]
+        return Places(self.place[kept], self.event[kept])
+
+
 @dataclass(frozen=True)
 class Grid:
     """Sums and latest events by (request, key of a sale), read back for each sale in question.
@@ -87,31 +101,28 @@ class Grid:
         keys, inverse = np.unique(cells, return_inverse=True)
         return cls(keys=keys, of_cell=inverse.reshape(cells.shape), num=num)
 
-    def places(self, row: I64, key: I64) -> tuple[I64, Bool]:
-        """Return where (row, key) lies in a table of num x keys, I64[e], and whether it is asked.
+    def places(self, row: I64, key: I64) -> Places:
+        """Return where those of e events (row, key) lie that are in question."""
+        if not len(self.keys):
+            return Places(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
+        event = np.flatnonzero(self.keys[place] == key)
+        return Places(row[event] * len(self.keys) + place[event], event)
 
-        Where it is not asked, the place means nothing.
-        """
-        place = np.minimum(np.searchsorted(self.keys, key), max(0, len(self.keys) - 1))
-        asked = self.keys[place] == key if len(self.keys) else np.zeros(len(key), dtype=np.bool_)
-        return row * len(self.keys) + place, asked
-
-    def sums(self, row: I64, key: I64, weight: F64 | F32) -> F32:
-        """Add weights of events at (row, key); return them at each cell, F32[n, c]."""
-        place, asked = self.places(row, key)
+    def sums(self, places: Places, weight: F64 | F32) -> F32:
+        """Add weights of events, [e], at their places; return them at each cell, F32[n, c]."""
         size = self.num * len(self.keys)
-        table = np.bincount(place[asked], weights=weight[asked], minlength=size)
+        table = np.bincount(places.place, weights=weight[places.event], minlength=size)
         return self.spread(table.astype(np.float32))
 
-    def latest(self, row: I64, key: I64, event: I64) -> I64:
-        """Return the last event at (row, key) for each cell, I64[n, c], or NONE.
+    def latest(self, places: Places, event: I64) -> I64:
+        """Return the last of e events, I64[e], at its place for each cell, I64[n, c], or NONE.
 
         Events ascend by time inside each row.
         """
-        place, asked = self.places(row, key)
         table = np.full(self.num * len(self.keys), NONE, dtype=np.int64)
         # later assignments win, so each place keeps its newest event
-        table[place[asked]] = event[asked]
+        table[places.place] = event[places.event]
         return self.spread(table)
 
     def spread(self, table: NDArray[T]) -> NDArray[T]:

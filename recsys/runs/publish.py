@@ -16,6 +16,7 @@ from recsys.runs.spec import Train
 from recsys.serve.bundle import publish_bundle
 from recsys.serve.company import gathered
 from recsys.serve.parts import BundleParts, info_of
+from recsys.serve.segments import segments_of
 from recsys.towers.carried import carried
 
 
@@ -50,6 +51,7 @@ def publish(model: Model, spec: Train, *, dial: pl.DataFrame | None = None) -> P
         },
         of_the_past=model.prepared.of_the_past,
         company=gathered(members),
+        segments=segments_of(dataset, members),
         dial=dial,
         towers=carried(embedder, encode.load(model.encoders)),
     )

@@ -16,7 +16,7 @@ MAX_DIM = 4096
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Places = Annotated[int, Meta(ge=1, le=MAX_PLACES)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=MAX_IDS)]
-Rung = Literal["personalised", "curated", "newest"]
+Rung = Literal["personalised", "segment", "curated", "newest"]
 Foretells = Literal["purchase", "engagement"]
 
 

@@ -26,7 +26,7 @@ from recsys.rerank import ranker
 from recsys.rerank.fatigue import WINDOW_DAYS
 from recsys.retrieval import index
 from recsys.retrieval.spec import Retrieval
-from recsys.serve import company, desk, ids
+from recsys.serve import company, desk, ids, segments
 from recsys.serve.asked_again import check_recall, found, mapping, questions, self_test
 from recsys.serve.mapped import mapped
 from recsys.serve.parts import INFO, BundleParts
@@ -35,6 +35,8 @@ from recsys.towers import plain_files
 KIND = "bundle"
 PLAIN = "plain"
 """Stands for a value model in the name of the policy that needs none."""
+SEGMENT = "segment"
+"""Stands before it in the name of the policy that knows nothing but segments."""
 VALUE_FILES = ("ranker/value.json", "ranker/trees.txt")
 """The value model: with the settings of slates it is what names a policy."""
 
@@ -58,15 +60,24 @@ class Bundle:
         """The fingerprint that every answer carries."""
         return self.manifest.fingerprint
 
-    def policy(self, slots: int, novelty: float | None = None, *, plain: bool = False) -> str:
+    def policy(
+        self,
+        slots: int,
+        novelty: float | None = None,
+        *,
+        plain: bool = False,
+        by_segment: bool = False,
+    ) -> str:
         """Return the name of the policy that makes such slates, as the slate log has it.
 
-        `plain`: that of the slate that is for all.
+        `plain`: that of the slate that is for all. `by_segment`: that of members of whom nothing
+        but their segments is known.
         """
         if plain:
             return policy_id(self.parts.as_asked(slots, novelty).spec, PLAIN)
         files = self.manifest.files
         value = "".join(files[name].sha256 for name in VALUE_FILES if name in files)
+        value = SEGMENT + value if by_segment else value
         return policy_id(self.parts.as_asked(slots, novelty).spec, value)
 
 
@@ -143,6 +154,7 @@ def _bytes_of(parts: BundleParts) -> int:
     arrays += [getattr(parts.shop.history, name) for name in _EVENTS]
     arrays += [getattr(parts.shop.shown, name) for name in _SHOWN]
     arrays += [] if parts.towers is None else parts.towers.arrays
+    arrays += [] if parts.segments is None else [parts.segments.leaning]
     # the engagements once more by sale and by maker
     # a graph over sales has links beside them
     graph = 300 * parts.shop.num_sales
@@ -175,6 +187,7 @@ def _write(parts: BundleParts, draft: Path) -> None:
         parts.dial.write_parquet(draft / "curves" / tradeoff.FILE)
     if parts.towers is not None:
         plain_files.save(parts.towers, draft / "towers")
+    segments.write(parts.segments, draft)
     (draft / "specs.json").write_text(json.dumps(parts.specs, indent=1), encoding="utf-8")
 
 
@@ -213,6 +226,7 @@ def _read(folder: Path, manifest: Manifest) -> BundleParts:
         indexes=desk.read(shop, ranks.appetite, folder / "shop"),
         company=company.read(folder / "members", said.get("company"), vectors.unit),
         towers=plain_files.load(folder / "towers"),
+        segments=segments.read(folder),
     )
 
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
-from recsys.domain.arrays import NONE, Bool
+from recsys.domain.arrays import I32, NONE
 from recsys.domain.candidates import Candidates
 from recsys.domain.clock import utc_of
 from recsys.domain.shelf import Shelf
-from recsys.retrieval.filters import on_shelf
 from recsys.serve.answers import Alike, Near, OnOffer
 from recsys.serve.asks import AskSimilar
 from recsys.serve.bundle import Bundle
@@ -42,6 +41,7 @@ class Front:
         self._placing = Placing(bundle.parts.info)
         # its manifest is hashed anew each time that it is asked
         self._generation = bundle.generation
+        self._open: tuple[I32, frozenset[int]] | None = None
 
     @property
     def generation(self) -> str:
@@ -89,7 +89,8 @@ class Front:
             UnknownSaleError, UnknownMemberError: the bundle does not hold it.
             ValueError: not exactly one of the three, another width, or numbers that are not finite.
         """
-        return self._near(*sales_like(self._parts, asked, self.shelf_at(at)))
+        shelf = self.shelf_at(at)
+        return self._near(sales_like(self._parts, asked, shelf), shelf)
 
     def takes_long(self, asked: AskSimilar) -> bool:
         """Return whether a search for it would keep others waiting in the same thread."""
@@ -115,9 +116,10 @@ class Front:
 
     def near(self, found: Candidates, *, at: int | None = None) -> list[Near]:
         """Return what was found as callers read it, at an instant (UTC us), by default now."""
-        return self._near(found, on_shelf(self.shelf_at(at), self._parts.shop.num_sales))
+        return self._near(found, self.shelf_at(at))
 
-    def _near(self, found: Candidates, is_open: Bool) -> list[Near]:
+    def _near(self, found: Candidates, shelf: Shelf) -> list[Near]:
+        is_open = self._open_on(shelf)
         best = found.sales[0][found.sales[0] != NONE].tolist()
         placing = self._placing
         return [
@@ -126,10 +128,17 @@ class Front:
                 title=placing.titles[row],
                 brand=placing.brands[row],
                 score=float(score),
-                open=bool(is_open[row]),
+                open=row in is_open,
             )
             for row, score in zip(best, found.scores[0].tolist(), strict=False)
         ]
+
+    def _open_on(self, shelf: Shelf) -> frozenset[int]:
+        """Return the rows of the sales on a shelf; those of the last are kept."""
+        kept = self._open
+        if kept is None or kept[0] is not shelf.sales:
+            kept = self._open = shelf.sales, frozenset(shelf.sales.tolist())
+        return kept[1]
 
     def alike(self, asked: AskSimilar) -> list[Alike]:
         """Return the k members most like a member, best first.

@@ -75,22 +75,22 @@ def _without(sales: I64, scores: F32, one: Sought) -> Candidates:
     return Candidates(sales=sales[None], scores=scores[None])
 
 
-def sales_like(parts: BundleParts, asked: AskSimilar, shelf: Shelf) -> tuple[Candidates, Bool]:
-    """Return the k sales nearest to a sale, a member or a vector, and which are open, Bool[s].
+def sales_like(parts: BundleParts, asked: AskSimilar, shelf: Shelf) -> Candidates:
+    """Return the k sales nearest to a sale, a member or a vector.
 
     Raises:
         UnknownSaleError, UnknownMemberError: the bundle does not hold it.
         ValueError: not exactly one of the three, another width, or numbers that are not finite.
     """
-    is_open = on_shelf(shelf, parts.shop.num_sales)
     if one := sought(parts, asked):
-        return nearest_of_all(parts, [one])[0], is_open
+        return nearest_of_all(parts, [one])[0]
     query, skip = _query(parts, asked)
+    is_open = on_shelf(shelf, parts.shop.num_sales)
     allowed = _allowed(parts, asked, is_open, skip=skip)
     if asked.scope == "open":
-        return top_k(query, parts.sales.vectors, asked.k, allowed=allowed), is_open
+        return top_k(query, parts.sales.vectors, asked.k, allowed=allowed)
     with SEARCHING:
-        return parts.index.search(query, asked.k, allowed=allowed), is_open
+        return parts.index.search(query, asked.k, allowed=allowed)
 
 
 def _query(parts: BundleParts, asked: AskSimilar) -> tuple[F32, int]:

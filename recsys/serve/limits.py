@@ -6,9 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys.domain.errors import SettingError
 from recsys.serve.guard import Guard
 from recsys.serve.metrics import Metrics
-from recsys.serve.refusal import RefusedError
+from recsys.serve.refusal import RefusedError, late, overloaded
 from recsys.serve.spec import Serve
 from recsys.serve.watch import tell
 
@@ -27,12 +26,17 @@ UNTIL = "recsys.until"
 """Keys of a request's scope: its id, its body, and when its deadline is over (monotonic s)."""
 WHOLE = "recsys.whole"
 IN_FLIGHT = "recsys.in_flight"
-"""Keys that our connections set: the whole body has arrived; the requests begun and not answered,
-those included that arrived at the same moment."""
+CROWDED = "recsys.crowded"
+"""Keys that our connections set: when the whole body had arrived (monotonic s); the requests begun
+and not answered, those included that arrived at the same moment; more are open than may be."""
 Route = Callable[[Request], Awaitable[Response]]
 Refusals = Callable[[Request, Exception], Response]
 DEADLINE = b"x-deadline-ms"
 MOST_DIGITS = 10
+LIVE = "/livez"
+"""Answered however many ask: a service that has much to do is not to be started again."""
+DRAWN = 256
+"""Ids drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,14 @@ class Front:
         """Stand before an app, and answer what is asked most often without asking it."""
         self._app, self._spec, self._guard = app, spec, guard
         self._metrics, self._hot = metrics, hot
+        self._ids = _drawn()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = secrets.token_hex(8)
+        request_id = next(self._ids)
         scope[REQUEST_ID] = request_id
         header = (b"x-request-id", request_id.encode())
         started = time.perf_counter()
@@ -81,7 +86,7 @@ class Front:
                 message["headers"].append(header)
             await send(message)
 
-        self._metrics.inflight.inc()
+        self._metrics.inflight += 1
         try:
             await self._answer(scope, receive, counted)
         except Exception as error:  # ruff: ignore[blind-except]  # the caller gets a 500, the log the place
@@ -89,16 +94,15 @@ class Front:
             if not status:
                 await bug().response(request_id)(scope, receive, counted)
         finally:
-            self._metrics.inflight.dec()
+            self._metrics.inflight -= 1
             route = scope["path"] if scope["path"] in self._hot.routes else "other"
             self._metrics.answered(route, status, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._guard.admit(scope)
-            wait = self._deadline(scope)
+            wait = self._admit(scope)
             scope[BODY] = await self._read(scope, receive)
-            scope[UNTIL] = time.monotonic() + wait
+            scope[UNTIL] = scope.get(WHOLE, time.monotonic()) + wait
         except TimeoutError:
             refused = RefusedError(408, "too_slow", "the body took too long to arrive")
         except RefusedError as error:
@@ -111,6 +115,13 @@ class Front:
         refused.headers["Connection"] = "close"
         await refused.response(scope[REQUEST_ID])(scope, receive, send)
 
+    def _admit(self, scope: Scope) -> float:
+        """Let a request in; return the seconds that it may take from its last byte on."""
+        if CROWDED in scope and scope["path"] != LIVE:
+            raise overloaded(f"{self._spec.connections} connections are open already")
+        self._guard.admit(scope)
+        return self._deadline(scope)
+
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         most = self._spec.max_body_bytes
         if WHOLE in scope:
@@ -119,7 +130,7 @@ class Front:
             return await _body(scope, receive, most)
 
     def _deadline(self, scope: Scope) -> float:
-        """Return the seconds that a request may wait for its turn: a caller may lower them."""
+        """Return the seconds that a request may take: a caller may lower them."""
         for name, value in scope["headers"]:
             if name == DEADLINE:
                 if not (value.isdigit() and 0 < len(value) < MOST_DIGITS and int(value)):
@@ -136,10 +147,21 @@ class Front:
             return
         request = Request(scope)
         try:
+            in_time(request)
             response = await route(request)
         except (RefusedError, SettingError) as error:
             response = self._hot.refused(request, error)
         await response(scope, receive, send)
+
+
+def in_time(request: Request) -> None:
+    """Go on with a request whose deadline is not over.
+
+    Raises:
+        RefusedError: 504 it is over.
+    """
+    if time.monotonic() >= request.scope[UNTIL]:
+        raise late()
 
 
 def alone(request: Request) -> bool:
@@ -147,25 +169,36 @@ def alone(request: Request) -> bool:
     return len(request.scope.get(IN_FLIGHT, "??")) == 1
 
 
+def _drawn() -> Iterator[str]:
+    """Draw ids of 16 hex digits; the system is asked for many at once, as asking takes longest."""
+    while True:
+        digits = secrets.token_hex(8 * DRAWN)
+        yield from (digits[first : first + 16] for first in range(0, len(digits), 16))
+
+
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
     """Read a body; never hold more than one chunk beyond the bound."""
     if scope["method"] in {"GET", "HEAD"}:
         return b""
-    too_large = RefusedError(413, "body_too_large", f"a body has at most {most:,} bytes")
-    announced = dict(scope["headers"]).get(b"content-length", b"0")
-    if announced.isdigit() and int(announced[:20]) > most:
-        raise too_large
-    body = bytearray()
-    more = True
+    if WHOLE not in scope:
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced[:20]) > most:
+            raise _too_large(most)
+    body, more = b"", True
     while more:
-        message: dict[str, Any] = dict(await receive())
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise RefusedError(400, "gone", "the caller left before the body was there")
-        body += message.get("body", b"")
+        part: bytes = message.get("body", b"")
+        body = body + part if body else part
         more = message.get("more_body", False)
         if len(body) > most:
-            raise too_large
-    return bytes(body)
+            raise _too_large(most)
+    return body
+
+
+def _too_large(most: int) -> RefusedError:
+    return RefusedError(413, "body_too_large", f"a body has at most {most:,} bytes")
 
 
 def bug() -> RefusedError:

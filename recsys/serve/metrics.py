@@ -30,7 +30,10 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
-        self.inflight = Gauge("recsys_inflight", "Requests being answered.", registry=self.registry)
+        self.inflight = 0
+        """Requests being answered."""
+        inflight = Gauge("recsys_inflight", "Requests being answered.", registry=self.registry)
+        inflight.set_function(lambda: self.inflight)
         self.rejected = Counter(
             "recsys_rejected_total", "Requests refused.", ("reason",), registry=self.registry
         )

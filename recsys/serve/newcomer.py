@@ -30,6 +30,7 @@ from recsys.domain.slates import Slates
 from recsys.rerank.ranker import Ranker, draws_of
 from recsys.serve.answers import MAX_IDS, Heard
 from recsys.serve.asks import Touch
+from recsys.serve.segments import Segments
 from recsys.towers.plain import MemberTower
 
 KINDS = {kind.name.lower(): kind for kind in Kind}
@@ -77,7 +78,6 @@ class Door:
     shop: Shop
     sales: Embeddings
     sale_ids: IdTable
-    tower: MemberTower
 
     @cached_property
     def _nobody(self) -> Ranker:
@@ -88,6 +88,7 @@ class Door:
 
     def welcome(
         self,
+        tower: MemberTower,
         asked: Sequence[Newcomer],
         shelf: Shelf,
         *,
@@ -100,12 +101,37 @@ class Door:
             SettingError: a kind, a time or a column cannot be read; the text names it.
         """
         history, heard = self.read(asked, shelf.at)
-        features = self.tower.columns([one.features for one in asked])
-        vectors = self.tower(history, features, at=shelf.at)
-        ranker = self._nobody.with_slots(slots)
-        ranker = ranker if novelty is None else ranker.with_novelty(novelty)
+        features = tower.columns([one.features for one in asked])
+        vectors = tower(history, features, at=shelf.at)
+        ranker = self._ranker(slots, novelty)
         slates = self._slates(ranker, history, vectors, shelf=shelf, luck=_luck(asked))
         return Welcome(slates, "", vectors, heard)
+
+    def by_segment(
+        self,
+        segments: Segments,
+        asked: Newcomer,
+        shelf: Shelf,
+        *,
+        slots: int,
+        novelty: float | None = None,
+    ) -> Slates | None:
+        """Return the slate of a newcomer by the segments they are in; None = in none.
+
+        It is that of a member without a past whose taste is what these segments like.
+
+        Raises:
+            SettingError: members have no such column.
+        """
+        vector = segments.vector(asked.features)
+        if vector is None:
+            return None
+        ranker, (nothing, _) = self._ranker(slots, novelty), self.read([Newcomer()], shelf.at)
+        return self._slates(ranker, nothing, vector[None], shelf=shelf, luck=_luck([asked]))
+
+    def _ranker(self, slots: int, novelty: float | None) -> Ranker:
+        ranker = self._nobody.with_slots(slots)
+        return ranker if novelty is None else ranker.with_novelty(novelty)
 
     def read(self, asked: Sequence[Newcomer], at: int) -> tuple[Events, tuple[Heard, ...]]:
         """Return the pasts of newcomers as engagements before an instant, and what was left out.

@@ -24,6 +24,7 @@ from recsys.rerank.desk import Desk
 from recsys.rerank.ranker import Made, Ranker
 from recsys.retrieval.index import Index
 from recsys.serve.newcomer import Door, Newcomer, Welcome, cannot, turned_away
+from recsys.serve.segments import Segments
 from recsys.serve.shelves import Shelves
 from recsys.towers.plain import MemberTower
 
@@ -80,6 +81,8 @@ class BundleParts:
     """What the ranker looks up in the shop, where it is at hand; None = sorted when first asked."""
     towers: MemberTower | None = None
     """Makes vectors of members who are not in the bundle; None = it cannot (`welcome` says why)."""
+    segments: Segments | None = None
+    """What members like of whom nothing but a segment is known; None = it does not say."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
@@ -102,10 +105,15 @@ class BundleParts:
         ptr = self.shop.history.member_ptr
         if np.diff(ptr)[~self.personalise].any():
             raise ValueError("a member without consent to personal slates has a history")
+        self._check_what_may_lack()
+
+    def _check_what_may_lack(self) -> None:
         if self.dial is not None:
             curves(self.dial)  # refuses another table
         if self.towers is not None and self.towers.shape != self.sales.vectors.shape:
             raise ValueError(f"the towers are of {self.towers.shape} sales and coordinates")
+        if self.segments is not None and len(self.segments.everyone) != self.sales.dim:
+            raise ValueError(f"segments have {len(self.segments.everyone)} coordinates")
 
     @property
     def unit_dims(self) -> int:
@@ -191,15 +199,27 @@ class BundleParts:
         Raises:
             SettingError: a kind, a time or a column cannot be read; the text names it.
         """
-        if self._door is None:
+        if self.towers is None:
             return turned_away(cannot(self.towers, self.specs))
-        return self._door.welcome(asked, shelf, slots=slots, novelty=novelty)
+        return self._door.welcome(self.towers, asked, shelf, slots=slots, novelty=novelty)
+
+    def by_segment(
+        self, asked: Newcomer, shelf: Shelf, *, slots: int, novelty: float | None = None
+    ) -> Slates | None:
+        """Return the slate of a member who is not in the bundle by their segments alone.
+
+        None: the bundle knows none that they are in. The shelf must not be empty.
+
+        Raises:
+            SettingError: members have no such column.
+        """
+        if self.segments is None:
+            return None
+        return self._door.by_segment(self.segments, asked, shelf, slots=slots, novelty=novelty)
 
     @cached_property
-    def _door(self) -> Door | None:
-        if self.towers is None:
-            return None
-        return Door(self._ranker, self.shop, self.sales, self.sale_ids, self.towers)
+    def _door(self) -> Door:
+        return Door(self._ranker, self.shop, self.sales, self.sale_ids)
 
 
 def _table(ids: np.ndarray | IdTable, what: str) -> IdTable:

@@ -24,6 +24,7 @@ TASTE, NEW, CURATED = (
     [PARTS.index(part) for part in group]
     for group in (("appeal", "fatigue"), ("novelty", "diversity"), ("editor", "floor", "cap"))
 )
+_REASONS = tuple(Reason)
 _NAMES = tuple(reason.name.lower() for reason in Reason)
 _FLAGS = tuple(
     tuple(name for bit, name in FLAGS.items() if flags & bit) for flags in range(2 * max(FLAGS))
@@ -107,7 +108,7 @@ class Placing:
             curated=curated,
             gain=taste + new + curated,
             reason=_NAMES[reason],
-            because=sentence(Reason(reason), brand=brand or "", sale=named),
+            because=sentence(_REASONS[reason], brand=brand or "", sale=named),
             evidence=None if evidence == NONE else self.ids[evidence],
             flags=_FLAGS[flags],
             propensity=None if flags & FLAG_REPAIRED else chance,

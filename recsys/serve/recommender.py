@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,14 +45,22 @@ class Recommender(Front):
         """Take a bundle, the clock (UTC us) that says what is open, and an experiment that runs."""
         super().__init__(bundle, clock)
         self._arms = arms
-        self._policies: dict[tuple[int, float | None, bool], str] = {}
+        self._policies: dict[tuple[int, float | None, bool, bool], str] = {}
+        self._plain: tuple[Hashable, Answer] | None = None
 
-    def policy(self, slots: int, novelty: float | None = None, *, plain: bool = False) -> str:
-        """Return the name of the policy that makes such slates, as the slate log has it."""
-        asked = (slots, novelty, plain)
+    def policy(
+        self,
+        slots: int,
+        novelty: float | None = None,
+        *,
+        plain: bool = False,
+        by_segment: bool = False,
+    ) -> str:
+        """Return what `Bundle.policy` does; asked the same again, without making it anew."""
+        asked = (slots, novelty, plain, by_segment)
         name = self._policies.get(asked)
         if name is None:
-            name = self.bundle.policy(slots, novelty, plain=plain)
+            name = self.bundle.policy(slots, novelty, plain=plain, by_segment=by_segment)
             # another thread may ask meanwhile
             known = {} if len(self._policies) > MOST_POLICIES else self._policies
             self._policies = {**known, asked: name}
@@ -146,17 +154,21 @@ class Recommender(Front):
         if not len(shelf):
             return plain
         told = self._parts.welcome([newcomer], shelf, slots=slots, novelty=novelty)
+        slates, by_segment = told.slates, told.slates is None
+        if by_segment:
+            slates = self._parts.by_segment(newcomer, shelf, slots=slots, novelty=novelty)
         heard = told.heard[0] if told.heard else None
-        sales = () if told.slates is None else self._placing.slates(told.slates)[0]
+        sales = () if slates is None else self._placing.slates(slates)[0]
         if not sales:
             return structs.replace(plain, heard=heard, because=told.because)
         return structs.replace(
             plain,
-            fallback="personalised",
-            policy=self.policy(slots, novelty),
+            fallback="segment" if by_segment else "personalised",
+            policy=self.policy(slots, novelty, by_segment=by_segment),
             short=len(sales) < slots,
             sales=sales,
             heard=heard,
+            because=told.because,
         )
 
     def explain(
@@ -179,12 +191,19 @@ class Recommender(Front):
         return why(self._parts, rows, self.shelf_at(at), slots=slots, novelty=novelty)
 
     def _for_all(self, shelf: Shelf, slots: int, novelty: float | None) -> Answer:
-        """Return the answer to those of whom nothing may be known: editors' picks, then newest."""
+        """Return the answer to those of whom nothing may be known: editors' picks, then newest.
+
+        The last is kept: it changes with the shelf and the rules of the house alone.
+        """
         shop, house = self._parts.shop, self._parts.ranker.house
         banned = house.terms(shop, shelf, slots=slots).orders.banned
+        asked = (*(part.tobytes() for part in (shelf.sales, shelf.curated, banned)), slots, novelty)
+        kept = self._plain
+        if kept is not None and kept[0] == asked:
+            return kept[1]
         order = for_all(shop, shelf, slots=slots, banned=banned)
         places = self._placing.plain(shelf.sales[order].astype(np.int64), shelf.curated[order])
-        return Answer(
+        answer = Answer(
             member="",
             fallback="curated" if shelf.curated[order].any() else "newest",
             short=len(places) < slots,
@@ -192,3 +211,5 @@ class Recommender(Front):
             foretells=self._parts.ranker.label,
             policy=self.policy(slots, novelty, plain=True),
         )
+        self._plain = asked, answer
+        return answer

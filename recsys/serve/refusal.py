@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
+RETRY_SECONDS = 1
+"""Retry-After where too many ask."""
+
 
 class RefusedError(Exception):
     """A request that is answered with an error."""
@@ -25,3 +28,13 @@ class RefusedError(Exception):
         return Response(
             msgspec.json.encode(said), self.status, self.headers, media_type="application/json"
         )
+
+
+def late() -> RefusedError:
+    """Return what a caller is told whose deadline is over."""
+    return RefusedError(504, "deadline", "its deadline was over before this request was answered")
+
+
+def overloaded(message: str) -> RefusedError:
+    """Return what a caller is told where too many ask."""
+    return RefusedError(503, "overloaded", message, headers={"Retry-After": str(RETRY_SECONDS)})

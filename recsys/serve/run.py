@@ -97,13 +97,14 @@ def _answer(
     """Answer until told to stop; `worker` is the number of this process among several."""
     started = time.perf_counter()
     live = Live(spec, lambda folder: load(spec, folder), said=heard)
-    listening = Listening(
-        url=_url(listener),
-        bundle=live.generation.bundle,
-        seconds=time.perf_counter() - started,
-    )
+    seconds = time.perf_counter() - started
     made = app(live, spec, keys, worker=worker)
-    server = _Server(live, spec, made, ready=lambda: ready(listening))
+
+    def listens() -> None:
+        # made here and not kept: it would hold the first bundle for good
+        ready(Listening(_url(listener), live.generation.bundle, seconds))
+
+    server = _Server(live, spec, made, ready=listens)
     _listen(listener, spec)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
@@ -125,12 +126,15 @@ def _serve_with_workers(spec: Serve, ready: Callable[[Listening], None] | None) 
     with _bound(spec) as alone:  # fails where others listen, whoever they share the port with
         spec = spec.model_copy(update={"port": alone.getsockname()[1]})
     with _bound(spec, shared=True) as held:  # the port stays ours while workers come and go
-        bundle = Live(spec, lambda folder: load(spec, folder), said=heard).generation.bundle
+        first = [Live(spec, lambda folder: load(spec, folder), said=heard).generation.bundle]
         crew = Crew(spec.workers, partial(_work, spec), said=heard)
-        crew.keep(
-            lambda: _say(Listening(_url(held), bundle, time.perf_counter() - started), ready),
-            patience=spec.drain_grace_seconds + spec.drain_seconds + LEAVING_SECONDS,
-        )
+
+        def listens() -> None:
+            # told once: the one who watches workers answers nothing, and needs no bundle
+            _say(Listening(_url(held), first.pop(), time.perf_counter() - started), ready)
+
+        patience = spec.drain_grace_seconds + spec.drain_seconds + LEAVING_SECONDS
+        crew.keep(listens, patience=patience)
 
 
 def _work(spec: Serve, number: int, says: Connection) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 from fastapi import Request, Response
@@ -15,9 +16,10 @@ from recsys.domain.clock import us_of
 from recsys.serve import replies
 from recsys.serve.answers import MAX_PLACES, Answer
 from recsys.serve.asks import Ask, AskMany, AskWhy
+from recsys.serve.explaining import Why
 from recsys.serve.front import iso
 from recsys.serve.guard import Guard
-from recsys.serve.limits import UNTIL, alone
+from recsys.serve.limits import UNTIL, alone, in_time
 from recsys.serve.live import Live
 from recsys.serve.metrics import Metrics
 from recsys.serve.newcomer import Newcomer
@@ -25,6 +27,9 @@ from recsys.serve.recommender import Recommender
 from recsys.serve.refusal import RefusedError
 from recsys.serve.spec import Serve
 from recsys.serve.turns import Kind, Turns
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 BLOCK = 64
 """Members decided at once; between blocks other requests get their turn."""
@@ -72,9 +77,8 @@ class Slating:
             slate = await self._one_of_many(request, way, asked.member)
             return _one(request, way, slate, channel=asked.channel)
         newcomer = Newcomer(asked.history or (), asked.features or {}, asked.member)
-        slate = way.generation.welcome(
-            newcomer, slots=way.slots, at=way.at, novelty=way.novelty, exclude=way.exclude
-        )
+        kind = ("newcomer", way.generation)
+        slate = await self._in_turn(request, kind, (way, newcomer), answer=_new)
         self._count([slate])
         return _one(request, way, slate, channel=asked.channel)
 
@@ -98,6 +102,7 @@ class Slating:
         slates: list[Answer] = []
         block = _together(way)
         for first in range(0, len(asked.members), block):
+            in_time(request)
             slates += self._slates(way, asked.members[first : first + block])
             await asyncio.sleep(0)
         return replies.json(
@@ -109,9 +114,8 @@ class Slating:
         asked = replies.read(request, AskWhy)
         way = self._way(asked)
         with replies.refusing():
-            why = way.generation.explain(
-                asked.member, asked.sale, slots=way.slots, at=way.at, novelty=way.novelty
-            )
+            kind = ("why", way.generation)
+            why = await self._in_turn(request, kind, (way, asked), answer=_why)
         return replies.json(
             request,
             way.generation,
@@ -127,6 +131,14 @@ class Slating:
         kind = Kind(way, partial(self._slates, way), _together(way))
         until = request.scope[UNTIL]
         return await self._turns.ask(kind, member, until=until, alone=alone(request))
+
+    async def _in_turn(
+        self, request: Request, kind: Hashable, question: Q, *, answer: Callable[[Q], A]
+    ) -> A:
+        """Return the answer to a question that is answered by itself, once its turn comes."""
+        alike = Kind[Q, A](kind, lambda asked: [answer(asked[0])], 1)
+        until = request.scope[UNTIL]
+        return await self._turns.ask(alike, question, until=until, alone=alone(request))
 
     def _slates(self, way: Way, members: Sequence[str]) -> list[Answer]:
         slates, known = way.generation.decide(
@@ -150,6 +162,20 @@ class Slating:
         slots = self._spec.slots if asked.slots is None else asked.slots
         exclude = () if isinstance(asked, AskWhy) else asked.exclude
         return Way(generation, at, slots, asked.novelty, exclude)
+
+
+def _new(asked: tuple[Way, Newcomer]) -> Answer:
+    way, newcomer = asked
+    return way.generation.welcome(
+        newcomer, slots=way.slots, at=way.at, novelty=way.novelty, exclude=way.exclude
+    )
+
+
+def _why(asked: tuple[Way, AskWhy]) -> Why:
+    way, about = asked
+    return way.generation.explain(
+        about.member, about.sale, slots=way.slots, at=way.at, novelty=way.novelty
+    )
 
 
 def _one(request: Request, way: Way, slate: Answer, *, channel: str) -> Response:

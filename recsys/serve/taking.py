@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +16,11 @@ from fastapi import Request, Response
 from recsys.domain.errors import DeviceError, NoRoomError
 from recsys.serve import replies
 from recsys.serve.feedback import Feedback, Stored, Told, checked
+from recsys.serve.limits import UNTIL
 from recsys.serve.live import Live
 from recsys.serve.metrics import Metrics
 from recsys.serve.recommender import Recommender
-from recsys.serve.refusal import RefusedError
+from recsys.serve.refusal import RefusedError, late
 from recsys.serve.watch import tell
 
 RETELL_SECONDS = 5
@@ -44,7 +48,7 @@ class Taking:
             raise RefusedError(422, "invalid", str(error)) from error
         try:
             waiting = self._feedback.store(told, now=now)
-            await asyncio.gather(*map(asyncio.wrap_future, waiting))
+            await _stored(waiting, until=request.scope[UNTIL])
         except (NoRoomError, DeviceError) as error:
             tell("feedback_not_stored", level=logging.ERROR, what=str(error))
             raise RefusedError(
@@ -61,3 +65,25 @@ class Taking:
     def close(self) -> None:
         """Store what waits; nothing is asked of the service any more."""
         self._feedback.close()
+
+
+async def _stored(waiting: Sequence[Future[None]], *, until: float) -> None:
+    """Wait until all is on the disk.
+
+    Raises:
+        RefusedError: 504 the deadline (monotonic s) is over; it may be on the disk later.
+        DeviceError, NoRoomError: the disk did not take it.
+    """
+    each = [asyncio.wrap_future(one) for one in waiting]
+    # what is late is not called off: lines that wait together are written together
+    _, others = await asyncio.wait(each, timeout=until - time.monotonic())
+    for one in others:
+        one.add_done_callback(_unheard)
+    if others:
+        raise late()
+    await asyncio.gather(*each)
+
+
+def _unheard(done: asyncio.Future[None]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        tell("feedback_not_stored", level=logging.ERROR, what=str(error))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from recsys.serve.refusal import RefusedError
+from recsys.serve.refusal import late, overloaded
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -22,8 +22,6 @@ CERTAIN = 0.5
 at once rather than late."""
 SLOW = 0.2
 """Weight of what was answered last in the pace."""
-RETRY_SECONDS = 1
-"""Retry-After where too many wait."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,7 @@ class Turns:
             return kind.answer([question])[0]
         likely = self._depth[kind.apart] * self._pace[kind.apart]
         if self.waiting >= self._bound or likely > CERTAIN * (until - self._clock()) > 0:
-            raise RefusedError(
-                503,
-                "overloaded",
-                f"{self.waiting} requests wait already; ask again later, or elsewhere",
-                headers={"Retry-After": str(RETRY_SECONDS)},
-            )
+            raise overloaded(f"{self.waiting} requests wait already; ask again later, or elsewhere")
         loop = asyncio.get_running_loop()
         asked = _Asked(question, loop.create_future(), until)
         _, queue = self._kinds.setdefault(kind.key, (kind, deque()))
@@ -188,6 +181,4 @@ def _tell(together: Sequence[_Asked], answers: Callable[[], Sequence[Any]]) -> N
 
 def _late(asked: _Asked) -> None:
     if not asked.answered.done():
-        asked.answered.set_exception(
-            RefusedError(504, "deadline", "it was not this request's turn before its deadline")
-        )
+        asked.answered.set_exception(late())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from recsys.serve.limits import IN_FLIGHT, WHOLE
+from recsys.serve.limits import CROWDED, IN_FLIGHT, WHOLE
 
 MAX_HEAD_BYTES = 16 << 10
 """Longest head of a request: its address and headers; longer ones get 431."""
@@ -59,6 +60,8 @@ class Wire(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Wait for the first head."""
         super().__init__(*args, **kwargs)
+        # who is one too many is told by us, in the one form of errors
+        self._most, self.limit_concurrency = self.limit_concurrency, None
         self._in_head, self._refused = True, False
         self._head_bytes = 0
         self._bell: asyncio.TimerHandle | None = None
@@ -114,8 +117,11 @@ class Wire(HttpToolsProtocol):
             return
         if told > MAX_HEAD_BYTES:
             self._refuse()
-        else:
-            super().on_headers_complete()
+            return
+        if self._most and max(len(self.connections), len(self.tasks)) >= self._most:
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # keys of our own
+            scope[CROWDED] = True
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Send an answer that is a head alone."""
@@ -131,7 +137,7 @@ class Wire(HttpToolsProtocol):
         """Take the end of a body; what came with its head need not be waited for."""
         if not self._refused:
             scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # keys of our own
-            scope[WHOLE] = True
+            scope[WHOLE] = time.monotonic()
             super().on_message_complete()
 
     def _quiet(self) -> None:

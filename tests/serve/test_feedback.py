@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -203,3 +204,23 @@ def in_order(columns: Sequence[Column]) -> list[Column]:
     """The columns of outcomes in the order of the fields that carry them."""
     places = {field.name: place for place, field in enumerate(fields(Outcome))}
     return sorted(columns, key=lambda column: places[column.name])
+
+
+def test_a_disk_that_is_slow_is_not_waited_for_beyond_the_deadline(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, store = threading.Event(), Journal._store
+
+    def slow(self: Journal, together: Any) -> None:
+        assert go_on.wait(20)
+        store(self, together)
+
+    monkeypatch.setattr(Journal, "_store", slow)
+    answer = service.client.post(
+        "/v1/feedback", json={"events": [BOUGHT]}, headers={"X-Deadline-Ms": "30"}
+    )
+    refused(answer, 504, "deadline")
+    go_on.set()
+    service.app.state.close()
+    assert kept(tmp_path, "events").height == 1, "what was begun is stored"
+    assert 'what="events"' not in service.client.get("/metrics").text, "and not acknowledged"

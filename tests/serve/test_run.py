@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from recsys.serve.client import Client, ServiceError
 from recsys.serve.run import serve
 from recsys.serve.spec import Serve
 from tests.serve.conftest import parts_of
-from tests.serve.started import running
+from tests.serve.started import running, send
 
 KNOWN = "m0003"
 
@@ -168,3 +169,22 @@ def test_people_are_greeted_before_the_log_begins(monkeypatch: pytest.MonkeyPatc
     up: Any = SimpleNamespace(url="", bundle=SimpleNamespace(generation=""), seconds=1.0)
     run._say(up, lambda _: told.append("greeting"))
     assert told == ["greeting", "listening"]
+
+
+@pytest.mark.slow
+def test_beyond_its_connections_it_says_so_and_who_leaves_makes_room(root: Path) -> None:
+    with running(root, connections=3) as service:
+        host, port = service.url.removeprefix("http://").split(":")
+        with ExitStack() as door:
+            for _ in range(2):
+                door.enter_context(socket.create_connection((host, int(port))))
+            asked = b"GET /v1/shelf HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            head, _, body = send(service.url, asked).partition(b"\r\n\r\n")
+            alive = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+            assert send(service.url, alive).startswith(b"HTTP/1.1 200")
+        assert head.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in head.lower()
+        assert json.loads(body)["error"] == "overloaded"
+        deadline = time.monotonic() + 10
+        while not send(service.url, alive.replace(b"livez", b"readyz")).startswith(b"HTTP/1.1 200"):
+            assert time.monotonic() < deadline, "nobody is let in"

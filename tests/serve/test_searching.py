@@ -54,7 +54,7 @@ def test_searching_with_many_finds_what_searching_without_the_sale_itself_does(
     num, shelf = parts.shop.num_sales, parts.shelves.at(parts.decided_at)
     for row in range(0, num, 7):
         asked = AskSimilar(sale=str(parts.info["sale"][row]), k=6, scope="archive")
-        found, _ = sales_like(parts, asked, shelf)
+        found = sales_like(parts, asked, shelf)
         others = np.ones(num, dtype=np.bool_)
         others[row] = False
         query = np.zeros((1, parts.sales.dim), dtype=np.float32)
