@@ -27,8 +27,8 @@ def baselines(
     """Fit the baselines that `spec` asks for on the towers' block, whose requests are `towers`.
 
     Content is described by what was known before `fit_until` (UTC us), the end of that block.
-    Where outcomes come within three hours, popular_15m, popular_1h, popular_3h and popular_24h are
-    added. logistic and boosted come from learned.learned_baselines.
+    Where outcomes come within three hours, popular_5m, popular_15m, popular_1h, popular_3h and
+    popular_24h are added. logistic and boosted come from learned.learned_baselines.
     """
     recipes = _counting(dataset, spec) | _comparing(dataset, towers, fit_until, spec=spec)
     if dataset.exposures.height:

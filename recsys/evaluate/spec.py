@@ -27,7 +27,13 @@ Baselines = Literal[
     "click_rate",
 ]
 Slices = Literal["sale", "history", "channel"]
-RECENT = {"popular_15m": 0.25, "popular_1h": 1.0, "popular_3h": 3.0, "popular_24h": 24.0}
+RECENT = {
+    "popular_5m": 1 / 12,
+    "popular_15m": 0.25,
+    "popular_1h": 1.0,
+    "popular_3h": 3.0,
+    "popular_24h": 24.0,
+}
 """Popularity of the last hours, judged as well where outcomes come within three."""
 HEADLINE = (
     r"^(all|day0|older|new_brand|known_brand|curated|not_curated|repeat|first_contact)"

@@ -18,7 +18,7 @@ from recsys.domain.artefact import DISK
 from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomError, SettingError
 from recsys.domain.requests import Requests
 from recsys.domain.stop import EXIT_CODES
-from recsys.towers import checkpoint, encoder_laws, processes, warm
+from recsys.towers import checkpoint, counts, encoder_laws, processes, warm
 from recsys.towers.batches import Assembler, Sampler, Share
 from recsys.towers.clerk import Clerk
 from recsys.towers.device import Device, resolve
@@ -118,6 +118,12 @@ def _check(job: TowerJob) -> None:
             f"and the sales of {job.dataset.name} have no content",
             "use towers.id=auto, or name columns of the sales in the schema",
         )
+    if job.towers.counts == "first" and job.train.hidden_share:
+        raise SettingError(
+            "towers.counts=first learns what was popular before outcomes came",
+            f"{job.dataset.name} is a set without order: its counts hold the outcomes",
+            "use towers.counts=together",
+        )
     encoder: Pooled | Causal | Encoding = job.towers.encoder
     # ours are under the same laws in our tests
     fault = "" if isinstance(encoder, Pooled | Causal) else encoder_laws.broken(encoder)
@@ -196,6 +202,8 @@ def prepare(job: TowerJob, device: Device) -> Training:
         seed=job.seed,
     )
     standardise(net, resident, job.train)
+    if job.towers.counts == "first":
+        counts.learn(net, resident, job.train)
     learned, accumulate = warm.lesson(job), job.trainer.accumulate
     sampler = Sampler.of(learned, job.towers, job.seed, accumulate=accumulate)
     training = Training(

@@ -51,6 +51,10 @@ class SaleTower(nn.Module):
         Of content and counts before the decision alone: tomorrow's sale has one too. Counts speak
         in logits, where log popularity with weight 1 is the popularity baseline.
         """
+        return self.loudness * (content + tau.detach() * self.counted(as_of))
+
+    def counted(self, as_of: Tensor) -> Tensor:
+        """Return what counts say [n, 1], in logits, of what changes with time [n, A]."""
         lately = (as_of - self.as_of_mean) * self.as_of_scale
         counted: Tensor = lately @ self.as_of_bias[:, None] + self.as_of_mlp(lately)
-        return self.loudness * (content + tau.detach() * counted)
+        return counted

@@ -148,6 +148,9 @@ class TwoTower(Spec):
     popularity_hours: Annotated[tuple[Positive, ...], Field(min_length=1)] = (24.0,)
     """Windows in which engagements before the decision are counted for a sale's bias. Where
     outcomes come within three hours, a quarter, one and three hours join them."""
+    counts: Literal["together", "first"] = "together"
+    """What these counts say of a sale is learned together with all else, or first and alone, which
+    suits shelves whose hot sales are others every day."""
     balance: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0, 0.5, 2.0, 4.0, 8.0, 16.0)
     """Factors on the sales' bias that are tried on validation after each epoch; the first stands
     unless another is clearly better."""
