@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from starlette import routing
 from starlette.exceptions import HTTPException
 
 from recsys.domain.errors import SettingError
@@ -206,9 +207,12 @@ def _no_such_route(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
-    refused = RefusedError(
-        error.status_code, name, str(error.detail), headers=dict(error.headers or {})
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # it names the methods of the first route of this path alone
+        routes = [one for one in request.scope["router"].routes if isinstance(one, routing.Route)]
+        here = [one.methods or () for one in routes if one.path == request.scope["path"]]
+        headers["Allow"] = ", ".join(sorted(set().union(*here)))
+    refused = RefusedError(error.status_code, name, str(error.detail), headers=headers)
     return refused.response(request.scope[REQUEST_ID])
 
 

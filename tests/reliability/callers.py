@@ -15,6 +15,9 @@ HANGS = 30.0
 Fate = Literal["answered", "refused", "lost", "hung"]
 """refused: no connection was made; lost: it was sent whole, and no whole answer came."""
 
+STATED = {"shelf_empty", "overloaded", "not_stored", "deadline"}
+"""The only errors of 5xx."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -33,6 +36,12 @@ class Heard:
         """The answer as the object that it is."""
         said: dict[str, Any] = json.loads(self.body)
         return said
+
+    @property
+    def stated(self) -> bool:
+        """Whether an answer of 5xx is one of those that are promised, with when to come again."""
+        known = self.json["error"] in STATED and self.status in {503, 504}
+        return known and (self.status == 504 or self.headers.get("retry-after", "").isdecimal())
 
     @property
     def seconds(self) -> float:

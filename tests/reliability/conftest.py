@@ -13,7 +13,8 @@ Shown = Callable[[int, str], None]
 
 def pytest_report_header() -> str:
     figure = "release" if figures.RELEASE else "CI"
-    return f"promises: {figure} figures, seed {figures.SEED}"
+    part = f", part {figures.SLICE} of {figures.SLICES}" if figures.SLICES > 1 else ""
+    return f"promises: {figure} figures{part}, seed {figures.SEED}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -104,6 +104,13 @@ class Server:
             threads=len(list((there / "task").iterdir())),
         )
 
+    def workers(self) -> list[int]:
+        """Return the processes that answer, where there are several."""
+        children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children")
+        if not children.exists():
+            pytest.skip("the system has no /proc that says what a process has started")
+        return [int(one) for one in children.read_text().split() if b"spawn_main" in _words(one)]
+
     def end(self, number: int = signal.SIGKILL) -> int:
         """Send a signal, by default kill -9; return the exit code."""
         self.child.send_signal(number)
@@ -126,6 +133,14 @@ def _target(descriptor: Path) -> str:
         return str(descriptor.readlink())
     except OSError:
         return ""
+
+
+def _words(pid: str) -> bytes:
+    """Return what a process was started with; nothing where it has ended meanwhile."""
+    try:
+        return Path("/proc", pid, "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @contextmanager

@@ -17,12 +17,12 @@ import pytest
 
 from tests.reliability.callers import HANGS, Caller, closed, drained, post, until
 from tests.reliability.conftest import Shown
-from tests.reliability.figures import RELEASE, drawn
+from tests.reliability.figures import RELEASE, drawn, often
 from tests.reliability.kept import BUNDLE
 from tests.reliability.server import QUESTIONS, Server, right, running, without_id
 
 pytestmark = pytest.mark.timeout(0 if RELEASE else 300)
-CONNECTIONS = 1_000 if RELEASE else 100
+CONNECTIONS = often(100, 1_000)
 TOGETHER = 50
 PATIENCE = 0.5
 """Seconds that the service gives a caller for a head, and again for a body."""
@@ -237,7 +237,9 @@ async def warmed(server: Server, good: list[tuple[bytes, dict[str, Any]]]) -> No
     caller = Caller(server.port)
     for number in range(200):
         assert (await caller.ask(good[number % len(good)][0])).status == 200
+    held = server.held()
     await caller.close()
+    await until(lambda: server.held().descriptors < held.descriptors)  # it has heard of the end
 
 
 def test_answers_are_counted_whatever_stands_between_them() -> None:

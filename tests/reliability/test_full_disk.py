@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.conftest import Shown
-from tests.reliability.figures import RELEASE, SEED
+from tests.reliability.figures import DRAWS, RELEASE, often
 from tests.reliability.kept import EVERYTHING
 
 ROOT = Path(__file__).resolve().parents[2]
-POINTS = 100 if RELEASE else 12
+POINTS = often(12, 100)
 """For each kind of artefact."""
 pytestmark = pytest.mark.timeout(0 if RELEASE else 300)
 MOUNTED = 'mount -t tmpfs -o size=2m none "$0" && exec "$@"'
@@ -29,7 +29,7 @@ def filling(*before: str, folder: Path, way: str) -> dict[str, int]:
         [
             *before,
             *(sys.executable, "-m", "tests.reliability.filling"),
-            *(str(folder), way, str(POINTS), str(SEED)),
+            *(str(folder), way, str(POINTS), str(DRAWS)),
         ],
         capture_output=True,
         text=True,
