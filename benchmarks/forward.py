@@ -15,7 +15,7 @@ between fits is in the least and the most by world alone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +33,7 @@ from recsys.rerank.spec import Blend, Pure
 from recsys.runs.forward import PLANS, Plan, Start, forward, start
 from recsys.runs.spec import Train
 from recsys.towers.spec import Cpu, TwoTower
+from recsys.world.days import Day
 from recsys.world.log import FLAG_NEW
 from recsys.world.spec import FlashSales
 
@@ -58,11 +59,15 @@ WITHOUT: Mapping[str, Plan] = {
     "no cap": Plan(Blend(most_new=0)),
 }
 """The full stack with one part removed."""
-BY_PRICE: Mapping[str, Plan] = {
+_PLAIN = Blend(novelty=0.0, curated_boost=1.0, most_new=0)
+OTHERS: Mapping[str, Plan] = {
     "top-N by price": Plan(Pure(worth="price")),
     "stack by price": Plan(Blend(worth="price")),
+    "plain stack": Plan(_PLAIN),
+    "plain stack by price": Plan(_PLAIN.model_copy(update={"worth": "price"})),
 }
-"""The same two where a purchase counts by the price of its sale: no bar is held to these."""
+"""The same two where a purchase counts by the price of its sale, and the stack without all that is
+an editor's wish: the dial, the boost of picks, the cap on what is new. No bar is held to these."""
 SEEDS = (1, 2, 3)
 DAYS = 60
 _DRAWS, _SEED = 2_000, 1
@@ -77,12 +82,17 @@ class Brought:
     @classmethod
     def by(cls, begun: Start, plan: Plan, *, days: int) -> Brought:
         """Play a plan and add up what each member brought."""
+        return cls.of(begun, forward(begun, plan, days=days))
+
+    @classmethod
+    def of(cls, begun: Start, days: Iterable[Day]) -> Brought:
+        """Add up what each member brought in days played on from a start."""
         sales, size = begun.world.sales, len(begun.world.members)
         cents = np.round(100 * sales.price.astype(np.float64))
         margin = np.round(cents * sales.margin_share) / 100
         found = np.zeros((size, len(MEASURES)))
         state = begun.state
-        for day in forward(begun, plan, days=days):
+        for day in days:
             bought = day.log.kind == Kind.PURCHASE
             member, new = day.log.member[bought], day.log.flags[bought] & FLAG_NEW > 0
             found[:, 0] += np.bincount(member, margin[day.log.sale[bought]], minlength=size)
@@ -119,8 +129,8 @@ def plans_of(cell: str) -> dict[str, Plan]:
     The dial is also where novelty has no value.
     """
     removed = {"defaults": tuple(WITHOUT), WORTHLESS: ("dial at 0",)}.get(cell, ())
-    priced = BY_PRICE if cell == "defaults" else {}
-    return {**PLANS, **priced, **{name: WITHOUT[name] for name in removed}}
+    others = OTHERS if cell == "defaults" else {}
+    return {**PLANS, **others, **{name: WITHOUT[name] for name in removed}}
 
 
 def started(seeds: Sequence[int], *, days: int, quick: bool) -> list[Start]:
@@ -170,7 +180,7 @@ def told(cell: str, worlds: Worlds) -> list[Row]:
     print(f"  {cell + ', beside top-N':30}" + "".join(f"{name:>25}" for name in MEASURES))
     print(_line("top-N, in all", [f"{one:,.0f}" for one in _sums(worlds, "value")]))
     rows = []
-    for name in ("slots", "stack", *(one for one in BY_PRICE if one in worlds[0])):
+    for name in ("slots", "stack", *(one for one in OTHERS if one in worlds[0])):
         found = compared(worlds, name, beside="value")
         print(_line(name, [_shown(row) for row in found]))
         for measure in BARS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,13 @@ class Rows:
     """Outcomes, Bool[R]."""
     request: I64
     """Which request each pair is of, I64[R], ascending from 0."""
+    sale: I64
+    """Sale row of each pair, I64[R]: all who look at a sale share its luck."""
+
+    @property
+    def num_sales(self) -> int:
+        """Count the sales."""
+        return len(np.unique(self.sale))
 
     def total(self, chance: F32) -> F64:
         """Return the sum of chances F32[R] over the request of each pair, F64[R]."""
@@ -52,6 +61,17 @@ class Calibrator:
             stepped: F32 = np.interp(log_odds(chance), self.x, self.y).astype(np.float32)
             return stepped
         return sigmoid(self.slope * log_odds(chance) + self.offset)
+
+    def plain(self) -> dict[str, list[float] | float]:
+        """Return it as JSON can keep it."""
+        steps = {"log_odds": self.x.tolist(), "chance": self.y.tolist()}
+        return {**steps, "slope": self.slope, "offset": self.offset}
+
+    @classmethod
+    def kept(cls, plain: Mapping[str, Any]) -> Calibrator:
+        """Read what `plain` returned."""
+        steps = np.array(plain["log_odds"]), np.array(plain["chance"])
+        return cls(*steps, slope=plain["slope"], offset=plain["offset"])
 
 
 def platt(chance: F32, outcome: Bool) -> Calibrator:
@@ -144,6 +164,16 @@ def log_loss(chance: F32, outcome: Bool) -> F64:
     p = np.clip(chance.astype(np.float64), 1e-7, 1 - 1e-7)
     loss: F64 = -np.where(outcome, np.log(p), np.log1p(-p))
     return loss
+
+
+def clearly_above_zero(gain: F64, sale: I64) -> bool:
+    """Say whether the mean of gains F64[R] is above two standard errors, whole sales I64[R] drawn.
+
+    Rows of one sale share its luck: as independent rows they would look several times surer.
+    """
+    _, row = np.unique(sale, return_inverse=True)
+    apart = np.bincount(row, gain - gain.mean()) if len(gain) else np.zeros(0)
+    return bool(gain.sum() > 2 * np.sqrt((apart**2).sum()))
 
 
 def log_odds(chance: F32 | F64) -> F64:

@@ -93,7 +93,7 @@ def pasts(shop: Shop, members: I32, at: int) -> Trail:
 def rows_of(desk: Desk, requests: Requests, taste: Scorer, *, most: int, label: Label) -> Rows:
     """Gather the signals and outcomes of requests before their whole shelf, or its candidates."""
     requests = thinned(requests, most=most)
-    xs, ys, of_request = [], [], []
+    xs, ys, of_request, of_sale = [], [], [], []
     for rows in pieces(requests):
         scores = taste(requests, rows)
         question, columns = ask(desk, requests, rows, taste=scores, most=most)
@@ -104,10 +104,13 @@ def rows_of(desk: Desk, requests: Requests, taste: Scorer, *, most: int, label: 
         xs.append(asked.x[asked.eligible])
         ys.append(np.take_along_axis(happened, wide, axis=1)[asked.eligible])
         of_request.append(request[asked.eligible])
+        shelf = requests.shelf(int(requests.group[rows.start])).astype(np.int64)
+        of_sale.append(shelf[wide][asked.eligible])
     return Rows(
         np.concatenate([np.zeros((0, len(NAMES)), dtype=np.float32), *xs]),
         np.concatenate([np.zeros(0, dtype=np.bool_), *ys]),
         np.concatenate([np.zeros(0, dtype=np.int64), *of_request]),
+        np.concatenate([np.zeros(0, dtype=np.int64), *of_sale]),
     )
 
 

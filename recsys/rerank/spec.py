@@ -27,8 +27,8 @@ class Slate(Spec):
     slots: Annotated[int, Field(ge=1, le=100)] = 6
     """Sales on a slate."""
     value: Literal["auto", "logistic", "boosted"] = "auto"
-    """Model of the chance of a purchase. auto takes boosted trees above 5,000 purchases, and only
-    if their calibrated log-loss wins by more than two standard errors."""
+    """Model of the chance of a purchase. auto takes boosted trees above 5,000 purchases of at least
+    1,000 sales, and only if their calibrated log-loss wins by two standard errors, by sale."""
     worth: Literal["purchase", "price"] = "purchase"
     """What a purchase counts for: each alike, or by the price of its sale, in purchases at the
     shop's median price. price brings more money and fewer purchases."""

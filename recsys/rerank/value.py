@@ -17,6 +17,7 @@ from recsys.rerank.calibrate import (
     LEAST_FOR_STEPS,
     Calibrator,
     Rows,
+    clearly_above_zero,
     crowded,
     crowding_of,
     log_loss,
@@ -30,8 +31,9 @@ Label = Literal["purchase", "engagement"]
 STRATA = ("known_brand", "new_brand")
 """Calibrated apart: before, chances were up to 1.24 times too high on new brands (DECISION 2)."""
 NEW, TASTE = NAMES.index("new"), NAMES.index("taste")
-LEAST_FOR_TREES = 5_000
-"""Positives above which auto tries trees (DECISION 2)."""
+LEAST_FOR_TREES, LEAST_SALES_FOR_TREES = 5_000, 1_000
+"""Positives above which auto tries trees (DECISION 2), and sales they must be fitted on: popularity
+and age name each of few sales, and trees would learn the luck of those that happened to be open."""
 TREES = {
     "objective": "binary",
     "num_leaves": 31,
@@ -190,14 +192,15 @@ def fit_value(
 ) -> FittedValue:
     """Fit on one block, calibrate on the next; auto keeps trees only where they clearly win.
 
-    Trees must beat the logistic model in calibrated log-loss by two standard errors.
+    Trees must beat the logistic model in calibrated log-loss by two standard errors, by sale.
     """
     positives = int(fit.y.sum())
     if positives in {0, len(fit.y)}:
         one = _calibrated(fit_logistic(fit.x, fit.y), calibration, label)
         note = f"value: {positives} {label}s in {len(fit.y)} pairs, one chance for all"
         return replace(one, notes=(note, *one.notes))
-    if kind == "logistic" or (kind == "auto" and positives <= LEAST_FOR_TREES):
+    few = positives <= LEAST_FOR_TREES or fit.num_sales < LEAST_SALES_FOR_TREES
+    if kind == "logistic" or (kind == "auto" and few):
         return _calibrated(fit_logistic(fit.x, fit.y), calibration, label)
     boosted = _calibrated(fit_boosted(fit.x, fit.y), calibration, label)
     if kind == "boosted":
@@ -206,8 +209,7 @@ def fit_value(
     gain = log_loss(logistic.of_rows(calibration), calibration.y) - log_loss(
         boosted.of_rows(calibration), calibration.y
     )
-    wins = gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
-    return boosted if wins else logistic
+    return boosted if clearly_above_zero(gain, calibration.sale) else logistic
 
 
 def fit_taste(fit: Rows, calibration: Rows, *, label: Label) -> FittedValue:
@@ -251,15 +253,7 @@ def save(value: FittedValue, folder: Path) -> None:
         "notes": value.notes,
         "crowding": value.crowding,
         "logistic": model or None,
-        "calibrators": [
-            {
-                "log_odds": c.x.tolist(),
-                "chance": c.y.tolist(),
-                "slope": c.slope,
-                "offset": c.offset,
-            }
-            for c in value.calibrators
-        ],
+        "calibrators": [one.plain() for one in value.calibrators],
     }
     (folder / "value.json").write_text(json.dumps(plain), encoding="utf-8")
 
@@ -276,10 +270,7 @@ def load(folder: Path) -> FittedValue:
             f"{folder / 'value.json'} was fitted on other signals than this version makes",
             "train again with this version",
         )
-    first, second = (
-        Calibrator(np.array(c["log_odds"]), np.array(c["chance"]), c["slope"], c["offset"])
-        for c in plain["calibrators"]
-    )
+    first, second = (Calibrator.kept(one) for one in plain["calibrators"])
     return FittedValue(
         _model(plain, folder),
         (first, second),

@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.forward import (
     BARS,
-    BY_PRICE,
     CELLS,
     MEASURES,
+    OTHERS,
     WITHOUT,
     WORTHLESS,
     Brought,
@@ -89,7 +89,7 @@ def test_each_part_is_removed_alone_and_at_the_defaults() -> None:
     for plan in WITHOUT.values():
         changed = {name for name, one in plan.rerank.model_dump().items() if one != full[name]}
         assert len(changed) == 1
-    assert set(plans_of("defaults")) == {*PLANS, *BY_PRICE, *WITHOUT}
+    assert set(plans_of("defaults")) == {*PLANS, *OTHERS, *WITHOUT}
     assert set(plans_of(WORTHLESS)) == {*PLANS, "dial at 0"}
     assert set(plans_of("irritation 2")) == set(PLANS)
     assert set(BARS) < set(MEASURES)

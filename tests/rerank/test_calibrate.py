@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from recsys.domain.arrays import F32, F64, I64, Bool
 from recsys.rerank.calibrate import (
     Calibrator,
     Rows,
+    clearly_above_zero,
     crowded,
     crowding_of,
     log_odds,
@@ -127,11 +130,13 @@ def asked(seed: int, *, kept: bool, num: int = 4_000, sales: int = 12) -> tuple[
 
 
 def total_of(chance: F32, request: I64) -> F64:
-    return Rows(np.zeros((0, 1), np.float32), np.zeros(0, np.bool_), request).total(chance)
+    nothing = np.zeros(0, dtype=np.int64)
+    return Rows(np.zeros((0, 1), np.float32), np.zeros(0, np.bool_), request, nothing).total(chance)
 
 
 def test_the_total_is_the_sum_over_each_pairs_own_request() -> None:
-    rows = Rows(np.zeros((4, 1), np.float32), np.zeros(4, np.bool_), np.array([0, 0, 2, 2]))
+    x, y = np.zeros((4, 1), np.float32), np.zeros(4, np.bool_)
+    rows = Rows(x, y, request=np.array([0, 0, 2, 2]), sale=np.arange(4))
     np.testing.assert_allclose(
         rows.total(np.array([0.1, 0.2, 0.3, 0.5], np.float32)), [0.3, 0.3, 0.8, 0.8], rtol=1e-6
     )
@@ -208,3 +213,26 @@ def test_requests_of_one_sale_each_tell_of_no_crowding() -> None:
     new = np.zeros(5_000, dtype=np.bool_)
     found = crowding_of(chance, chance.astype(np.float64), outcome=outcomes(chance), new=new)
     assert found == 0
+
+
+def test_a_gain_is_as_sure_as_its_sales_are_many() -> None:
+    """Forty sales of a thousand rows, whose gains differ by sale: seldom called clear by luck."""
+    rng, sale = np.random.default_rng(1), np.repeat(np.arange(40), 1_000)
+    by_sale, by_row = 0, 0
+    for _ in range(300):
+        gain = rng.normal(size=40)[sale] + rng.normal(size=len(sale))
+        by_sale += clearly_above_zero(gain, sale)
+        by_row += clearly_above_zero(gain, np.arange(len(sale)))
+    assert by_sale <= 20
+    assert by_row >= 90
+    assert clearly_above_zero(rng.normal(0.5, 1, 40)[sale], sale)
+    assert not clearly_above_zero(np.zeros(0), np.zeros(0, dtype=np.int64))
+
+
+def test_a_calibrator_comes_back_from_what_json_keeps_of_it() -> None:
+    for one in (
+        Calibrator(x=np.array([-2.0, 0.5]), y=np.array([0.1, 0.4])),
+        Calibrator(x=np.zeros(0), y=np.zeros(0), slope=0.3, offset=-1.5),
+    ):
+        back = Calibrator.kept(json.loads(json.dumps(one.plain())))
+        np.testing.assert_array_equal(back(CHANCE), one(CHANCE))

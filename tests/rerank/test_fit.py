@@ -141,6 +141,11 @@ def test_rows_are_thinned_by_request_all_over_the_block(
     made = rows_of(Desk.of(shop), requests, scores, most=200, label="purchase")
     assert made.x.shape == (len(some) * SALES, len(NAMES))
     assert made.y.sum() == len(some.target_sale)
+    shelves = [np.sort(some.shelf(int(group))) for group in some.group]
+    np.testing.assert_array_equal(np.sort(made.sale.reshape(len(some), SALES), axis=1), shelves)
+    happened = sorted(zip(made.request[made.y].tolist(), made.sale[made.y].tolist(), strict=True))
+    asked = np.repeat(np.arange(len(some)), np.diff(some.target_ptr))
+    assert happened == sorted(zip(asked.tolist(), some.target_sale.tolist(), strict=True))
 
 
 def test_rows_leave_out_sales_that_may_not_be_shown(shop: Shop) -> None:

@@ -34,7 +34,7 @@ def rows(num: int, seed: int, *, base: float = -3.0, bent: bool = False) -> Rows
     x[:, NEW] = rng.random(num) < 0.4
     slope = 2 * np.abs(x[:, TASTE]) if bent else x[:, TASTE]
     chance = sigmoid(slope + base - x[:, NEW])
-    return Rows(x, rng.random(num) < chance, np.arange(num))
+    return Rows(x, rng.random(num) < chance, np.arange(num), sale=np.arange(num))
 
 
 @pytest.fixture(scope="module", name="models")
@@ -105,7 +105,8 @@ def test_a_chance_depends_on_the_sales_of_its_own_request_alone(
         np.testing.assert_array_equal(value(cube[first:last]), whole[first:last])
     np.testing.assert_array_equal(value(cube[::-1].copy())[::-1], whole)
     np.testing.assert_allclose(value(cube[:, ::-1].copy())[:, ::-1], whole, rtol=1e-5)
-    flat = Rows(cube.reshape(63, -1), np.zeros(63, dtype=np.bool_), np.arange(63) // 9)
+    each = np.arange(63)
+    flat = Rows(cube.reshape(63, -1), np.zeros(63, dtype=np.bool_), each // 9, sale=each)
     np.testing.assert_allclose(value.of_rows(flat), whole.ravel(), rtol=1e-5)
     assert value(cube[:0]).shape == (0, 9)
     assert value(cube[:, :0]).shape == (7, 0)
@@ -131,7 +132,8 @@ def test_a_request_known_by_its_outcomes_makes_a_crowded_value_and_another_does_
     for seed, one in made.items():
         request = np.arange(36_000) // 9
         kept = (np.bincount(request, one.y) > 0)[request]
-        told[seed] = Rows(one.x[kept], one.y[kept], np.arange(int(kept.sum())) // 9)
+        each = np.arange(int(kept.sum()))
+        told[seed] = Rows(one.x[kept], one.y[kept], each // 9, sale=each)
         made[seed] = replace(one, request=request)
     free = fit_value(made[1], made[2], kind="logistic", label="purchase")
     value = fit_value(told[1], told[2], kind="logistic", label="purchase")
@@ -171,6 +173,15 @@ def test_auto_does_not_try_trees_on_few_purchases() -> None:
     assert isinstance(few.model, Logistic)
 
 
+def test_auto_does_not_try_trees_on_few_sales_however_many_rows_they_have() -> None:
+    fit, later = rows(30_000, 1, bent=True), rows(8_000, 2, bent=True)
+    for sales, kind in ((999, Logistic), (1_000, Boosted)):
+        some = replace(fit, sale=fit.sale % sales)
+        assert some.num_sales == sales
+        value = fit_value(some, later, kind="auto", label="purchase")
+        assert isinstance(value.model, kind)
+
+
 def test_a_stratum_of_few_purchases_is_calibrated_with_the_other_and_says_so() -> None:
     later = rows(3_000, 2)
     later.x[10:, NEW] = 0
@@ -183,7 +194,7 @@ def test_a_stratum_of_few_purchases_is_calibrated_with_the_other_and_says_so() -
 @pytest.mark.parametrize("num", [0, 50])
 def test_where_nothing_can_be_told_apart_all_have_one_chance(kind: Kind, num: int) -> None:
     made = rows(num, 1)
-    nobody = Rows(made.x, np.zeros(num, dtype=np.bool_), made.request)
+    nobody = replace(made, y=np.zeros(num, dtype=np.bool_))
     value = fit_value(nobody, nobody, kind=kind, label="purchase")
     chance = value(rows(20, 3).x)
     assert np.ptp(chance) == 0
