@@ -114,11 +114,11 @@ class MemberColumns:
         name = column.feature.column
         match column.feature:
             case Categorical():
-                texts = [_texts(name, value, many=False) for value in values]
+                texts = [texts_of(name, value, many=False) for value in values]
             case Bag():
-                texts = [_texts(name, value, many=True) for value in values]
+                texts = [texts_of(name, value, many=True) for value in values]
             case Text(ngrams=grams):
-                words = [_texts(name, value, many=False) for value in values]
+                words = [texts_of(name, value, many=False) for value in values]
                 series = pl.Series([one[0] if one else None for one in words], dtype=pl.String)
                 hasher = Hasher(self.table_bits)
                 return _weighed(
@@ -174,8 +174,12 @@ def _dense(column: Column, values: list[object]) -> F32:
             assert_never(column.feature)
 
 
-def _texts(name: str, value: object, *, many: bool) -> list[str]:
-    """Return what a cell says as text, as the data contract reads a table; blank says nothing."""
+def texts_of(name: str, value: object, *, many: bool) -> list[str]:
+    """Return what a cell says as text, as the data contract reads a table; blank says nothing.
+
+    Raises:
+        SettingError: it is no value, or several where one is wanted, or too long.
+    """
     if isinstance(value, list | tuple):
         if not many:
             raise SettingError(f"'{name}' of a newcomer is a list, wanted one value")

@@ -192,14 +192,16 @@ def _blocks(
                 "found: no member engaged with a sale on the shelf within data.outcome_hours",
                 "do: raise data.outcome_hours or the data.*_days, or give more events",
             )
-    return Blocks(**made, split=split, notes=notes + _lent(source))
+    return Blocks(**made, split=split, notes=notes + _lent(source, refit=REFIT in made))
 
 
-def _lent(source: Source) -> tuple[str, ...]:
+def _lent(source: Source, *, refit: bool) -> tuple[str, ...]:
     """Say which requests stand in for blocks of the value model that have no days."""
     notes = list[str]()
     if not source.value_days:
         notes.append("data.value_days=0: the value model learns from the block of validation")
+        if refit:
+            notes.append("the towers learn that block, too: only taste is judged fairly")
     if not source.calibration_days:
         notes.append(
             "data.calibration_days=0: half of the members it could learn from calibrate it"

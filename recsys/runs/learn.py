@@ -14,9 +14,11 @@ from recsys.domain.arrays import F32, I32
 from recsys.domain.artefact import publish
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded
+from recsys.domain.errors import SettingError
 from recsys.domain.stop import StopFlag
 from recsys.rerank.fit import fit_ranker
 from recsys.rerank.ranker import Ranker
+from recsys.rerank.spec import Pure
 from recsys.runs.earlier import Earlier, earlier
 from recsys.runs.folder import flat
 from recsys.runs.house import housed
@@ -87,7 +89,15 @@ def pose(prepared: Prepared, spec: Train, folder: Path) -> Task:
 
     Raises:
         MissingArtefactError: there is nothing of the name to start from.
+        SettingError: the value model would be fitted on what a refit has learned.
     """
+    if spec.towers.refit and not spec.data.value_days and not isinstance(spec.rerank, Pure):
+        raise SettingError(
+            "towers.refit=true learns the days of validation, and data.value_days=0 fits the value "
+            "model on them",
+            "it would believe towers that know the answers",
+            "give the value model days of its own: data.value_days=1",
+        )
     cut = blocks(prepared.dataset, spec.data, refit=spec.towers.refit)
     start = earlier(spec)
     encoders = (

@@ -181,8 +181,8 @@ def recommend(
 ) -> pl.DataFrame:
     """Make a slate for each member: one row a place, with score parts and the reason.
 
-    Columns: member, fallback (personalised, segment, curated or newest), then those of PLACE; taste + new +
-    curated = gain. `at` is the instant to answer for; None = the end of the data.
+    Columns: member, fallback (personalised, segment, curated or newest), then those of PLACE;
+    taste + new + curated = gain. `at` is the instant to answer for; None = the end of the data.
     """
     wanted = [members] if isinstance(members, str) else list(members)
     end = model.learned.task.dataset.watermark

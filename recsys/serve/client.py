@@ -63,7 +63,7 @@ class Slate:
     member: str
     places: tuple[Place, ...]
     fallback: str
-    """personalised, curated or newest: who chose."""
+    """personalised, segment, curated or newest: who chose."""
     short: bool
     """Fewer sales than places."""
     generation: str

@@ -184,17 +184,17 @@ async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > most:
             raise _too_large(most)
-    body, more = b"", True
+    body, more = bytearray(), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise RefusedError(400, "gone", "the caller left before the body was there")
         part: bytes = message.get("body", b"")
-        body = body + part if body else part
+        body += part
         more = message.get("more_body", False)
         if len(body) > most:
             raise _too_large(most)
-    return body
+    return bytes(body)
 
 
 def _too_large(most: int) -> RefusedError:

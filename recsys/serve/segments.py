@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from recsys.data.described import texts_of
 from recsys.domain.arrays import F32, I64, Bool
 from recsys.domain.dataset import Dataset
 from recsys.domain.embeddings import BLOCK, Embeddings
@@ -49,6 +50,8 @@ class Segments:
     """Mean vector of those who consent to personal slates, F32[dim]."""
     leaning: F32
     """Mean vector of each segment less that of everyone, shrunken, F32[g, dim]."""
+    bags: tuple[str, ...] = ()
+    """Columns that may hold several values."""
 
     def __post_init__(self) -> None:
         """Refuse leanings that are not those of the segments, or no numbers."""
@@ -61,7 +64,7 @@ class Segments:
         """Return the vector of a member of whom this is said, F32[dim]; None = of no segment.
 
         Raises:
-            SettingError: members have no such column.
+            SettingError: members have no such column, or it holds no such thing.
         """
         known = list(starmap(self._rows, said.items()))
         if not any(map(len, known)):
@@ -79,7 +82,8 @@ class Segments:
                 f"members have no column '{column}'" + (f": '{near[0]}'?" if near else ""),
                 f"columns are: {', '.join(self.columns) or 'none'}",
             )
-        rows = {self._row[column, text] for text in _texts(value) if (column, text) in self._row}
+        texts = texts_of(column, value, many=column in self.bags)
+        rows = {self._row[column, text] for text in texts if (column, text) in self._row}
         return np.array(sorted(rows), dtype=np.int64)
 
     @cached_property
@@ -88,15 +92,17 @@ class Segments:
 
 
 def segments_of(dataset: Dataset, members: Embeddings) -> Segments | None:
-    """Return the segments of a shop by vectors of all its members; None = nobody consents.
+    """Return the segments of a shop by vectors of all its members; None = too few consent.
 
     Only members who consent to personal slates count, and no column that is marked sensitive.
     """
     consents = dataset.members["consent_personalise"].to_numpy()
-    if not consents.any():
-        return None
-    found = sorted(_segments(dataset, consents), key=lambda one: (-len(one[1]), one[0]))[:MOST]
     everyone = np.flatnonzero(consents)
+    if len(everyone) < LEAST:
+        return None
+    # the few outside a segment would be seen in what it leaves of everybody
+    known = [one for one in _segments(dataset, consents) if len(everyone) - len(one[1]) >= LEAST]
+    found = sorted(known, key=lambda one: (-len(one[1]), one[0]))[:MOST]
     means = _means([everyone, *(rows for _, rows in found)], members.vectors)
     sizes = np.array([len(rows) for _, rows in found], dtype=np.float64)[:, None]
     leaning = (means[1:] - means[0]) * (sizes / (sizes + BELIEF))
@@ -105,6 +111,7 @@ def segments_of(dataset: Dataset, members: Embeddings) -> Segments | None:
         named=tuple(name for name, _ in found),
         everyone=means[0].astype(np.float32),
         leaning=leaning.astype(np.float32),
+        bags=tuple(one.column for one in dataset.schema.members if isinstance(one, Bag)),
     )
 
 
@@ -149,29 +156,12 @@ def _means(groups: Sequence[I64], vectors: F32) -> np.ndarray:
     return means
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Yield what a cell says as texts, as a table of members has them; the rest says nothing."""
-    for one in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(one, bool | int | float | str):
-            yield _text(one)
-
-
-def _text(value: float | str) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return str(int(value)) if value.is_integer() else str(value)
-        case _:
-            return str(value)
-
-
 def write(segments: Segments | None, bundle: Path) -> None:
     """Write segments into a new folder of a bundle; None = it has none."""
     if segments is None:
         return
     save(bundle / FOLDER, everyone=segments.everyone, leaning=segments.leaning)
-    said = {"columns": segments.columns, "named": segments.named}
+    said = {"columns": segments.columns, "named": segments.named, "bags": segments.bags}
     (bundle / FOLDER / "named.json").write_text(json.dumps(said), encoding="utf-8")
 
 
@@ -190,4 +180,5 @@ def read(bundle: Path) -> Segments | None:
         named=tuple((column, value) for column, value in said["named"]),
         everyone=mapped(folder, "everyone"),
         leaning=mapped(folder, "leaning"),
+        bags=tuple(said["bags"]),
     )

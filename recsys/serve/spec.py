@@ -55,7 +55,7 @@ class Serve(Spec):
     workers: Count = 1
     """Processes that answer on the same port, each on a core; one that dies is started again."""
     deadline_seconds: Positive = 1.0
-    """How long after its last byte a POST gets 504 if it is not done; X-Deadline-Ms says less."""
+    """How long after its last byte a POST gets 504 if it has not begun; X-Deadline-Ms says less."""
     waiting: Count = 256
     """Requests that may wait for their turn in a process; more get 503 at once."""
     max_body_bytes: Count = 1 << 20

@@ -76,12 +76,13 @@ async def _stored(waiting: Sequence[Future[None]], *, until: float) -> None:
     """
     each = [asyncio.wrap_future(one) for one in waiting]
     # what is late is not called off: lines that wait together are written together
-    _, others = await asyncio.wait(each, timeout=until - time.monotonic())
+    done, others = await asyncio.wait(each, timeout=until - time.monotonic())
     for one in others:
         one.add_done_callback(_unheard)
+    # that the disk did not take one says more than that another is late
+    await asyncio.gather(*done)
     if others:
         raise late()
-    await asyncio.gather(*each)
 
 
 def _unheard(done: asyncio.Future[None]) -> None:

@@ -37,15 +37,27 @@ class Choice:
 
 
 def learn(net: TwoTowerNet, resident: Resident, requests: Requests) -> None:
-    """Fit what counts say on the training part, in place; nothing moves it from then on.
+    """Fit what counts say on the training part, in place; then hold it.
 
     Start from a net that is standardised.
     """
-    tower = net.sale_tower
-    choices = _choices(net, resident, requests)
-    _fit(tower, choices, seed=net.seed)
+    for weight in _weights(net.sale_tower):
+        weight.requires_grad = True
+    _fit(net.sale_tower, _choices(net, resident, requests), seed=net.seed)
+    hold(net.sale_tower)
+
+
+def hold(tower: SaleTower) -> None:
+    """Let training move nothing of it."""
     for weight in _weights(tower):
         weight.requires_grad = False
+
+
+@torch.no_grad()
+def copied(tower: SaleTower, *, into: SaleTower) -> None:
+    """Put what counts say into another tower."""
+    for mine, theirs in zip(_weights(tower), _weights(into), strict=True):
+        theirs.copy_(mine)
 
 
 def _weights(tower: SaleTower) -> list[torch.nn.Parameter]:

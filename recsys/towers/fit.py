@@ -7,6 +7,7 @@ import signal
 import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def fit(job: TowerJob) -> Path:
     """
     _check(job)
     installed(job.trainer)
-    best = _trained(job)
+    best = _trained(replace(job, refit=None))
     return best if job.refit is None else _trained(second(job, best))
 
 
@@ -202,8 +203,6 @@ def prepare(job: TowerJob, device: Device) -> Training:
         seed=job.seed,
     )
     standardise(net, resident, job.train)
-    if job.towers.counts == "first":
-        counts.learn(net, resident, job.train)
     learned, accumulate = warm.lesson(job), job.trainer.accumulate
     sampler = Sampler.of(learned, job.towers, job.seed, accumulate=accumulate)
     training = Training(
@@ -214,6 +213,11 @@ def prepare(job: TowerJob, device: Device) -> Training:
         epochs=job.chosen.epochs if job.chosen else job.towers.epochs,
     )
     restore(job, training, world=share.world)
+    if job.towers.counts == "first":
+        counts.hold(net.sale_tower)
+        if not training.place.total:
+            counts.learn(net, resident, job.train)
+            counts.copied(net.sale_tower, into=training.averaged.sale_tower)
     _room(job, net)
     assembler = _assembler(job, learned, resident, share=share)
     training.feed = Feed(sampler, assembler, training.place, accumulate)

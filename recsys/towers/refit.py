@@ -26,7 +26,8 @@ def second(job: TowerJob, best: Path) -> TowerJob:
     if job.refit is None:
         raise ValueError("no block to refit on")
     chosen, train = _chosen(best), job.refit
-    job.tell(f"  refit    {chosen.epochs} epochs on {len(train):,} requests, validation included")
+    epochs = "1 epoch" if chosen.epochs == 1 else f"{chosen.epochs} epochs"
+    job.tell(f"  refit    {epochs} on {len(train):,} requests, validation included")
 
     def on_epoch(row: EpochRow) -> None:
         job.tell(f"  refit    epoch {row.epoch} of {chosen.epochs}, loss {row.loss:.3f}")

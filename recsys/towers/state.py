@@ -27,6 +27,7 @@ def meta(job: TowerJob, world: int) -> dict[str, Any]:
         "processes": world,
         "accumulate": job.trainer.accumulate,
         "warm": read_manifest(job.warm).fingerprint if job.warm else "",
+        "chosen": asdict(job.chosen) if job.chosen else {},
     }
 
 
@@ -79,10 +80,10 @@ def restore(job: TowerJob, training: Training, *, world: int) -> None:
 
 def _check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for name, value in wanted.items():
-        if found[name] != value:
+        if found.get(name, {}) != value:
             raise SettingError(
                 f"{folder} cannot be gone on with: its {name} is another",
-                f"found {_difference(found[name], value)}",
+                f"found {_difference(found.get(name, {}), value)}",
                 "start a new run, or put the setting back",
             )
 

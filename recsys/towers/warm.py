@@ -53,7 +53,7 @@ def lesson(job: TowerJob) -> Requests:
         raise DataRefusedError(
             f"{job.warm} has learned all of {job.dataset.name} there is to learn from",
             f"{len(new)} of {len(job.train)} training requests are later",
-            "start from an earlier run, or wait for another day",
+            "start from an earlier run, or wait for another day, several where it was refitted",
         )
     return new
 

@@ -81,3 +81,27 @@ def test_it_ends_before_the_next_block_begins(dataset: Dataset) -> None:
     assert int(made.refit.at.max()) + (made.refit.outcome_us - 1) * (
         EVERY[dataset.name].cadence != "set"
     ) < following.start + (EVERY[dataset.name].cadence == "set")
+
+
+def test_what_judges_is_never_learned_where_it_has_days_of_its_own(dataset: Dataset) -> None:
+    made = cut(dataset, refit=True)
+    assert made.refit is not None
+    if dataset.name == "set":
+        # what comes again is an outcome of both: what is learned happened before
+        history = dataset.history
+        before = history.at < made.learned_until
+        happened = set(
+            zip(history.member[before].tolist(), history.sale[before].tolist(), strict=True)
+        )
+        assert {(member, sale) for member, _, sale in outcomes(made.refit)} == happened
+        return
+    learned = set(outcomes(made.refit))
+    for part in (made.value, made.calibration, made.test):
+        assert not learned & set(outcomes(part))
+    assert not [note for note in made.notes if "only taste is judged fairly" in note]
+
+
+def test_a_value_model_that_is_lent_validation_is_noted() -> None:
+    lent = SOURCES["noon"].model_copy(update={"value_days": 0})
+    notes = blocks(a_shop("noon"), lent, refit=True).notes
+    assert any("only taste is judged fairly" in note for note in notes)

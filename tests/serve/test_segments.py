@@ -94,6 +94,7 @@ def test_leanings_add_up_and_those_of_one_column_by_the_root_of_their_number() -
         (("region", "a"), ("likes", "x"), ("likes", "y"), ("age", "30"), ("age", "true")),
         np.array([1.0, 1.0], dtype=np.float32),
         np.array([[8, 0], [0, 2], [0, 4], [1, 1], [2, 2]], dtype=np.float32),
+        ("likes",),
     )
     told: dict[str, object] = {"region": "a", "likes": ["x", "y", "y", "z"], "age": None}
     np.testing.assert_allclose(vector(kept, **told), [9, 1 + 6 / np.sqrt(2)], rtol=1e-6)
@@ -104,14 +105,17 @@ def test_leanings_add_up_and_those_of_one_column_by_the_root_of_their_number() -
         {},
         {"age": None},
         {"age": ""},
-        {"age": [[30]]},
-        {"age": {"x": 30}},
+        {"likes": []},
         {"region": "b"},
     )
     for nothing in nobody:
         assert kept.vector(nothing) is None
     with pytest.raises(SettingError, match="no column 'reigon': 'region'"):
         kept.vector({"reigon": "a"})
+    # as the tower reads them
+    for wrong in ({"age": [30]}, {"age": {"x": 30}}, {"likes": [["x"]]}, {"region": "a" * 501}):
+        with pytest.raises(SettingError, match="of a newcomer is"):
+            kept.vector(wrong)
 
 
 def test_segments_of_few_and_what_is_sensitive_are_not_kept(shop: Dataset) -> None:
@@ -129,6 +133,13 @@ def test_segments_of_few_and_what_is_sensitive_are_not_kept(shop: Dataset) -> No
         kept = segments_of(replace(shop, members=shop.members.with_columns(region=odd)), members)
         assert kept is not None
         assert (("region", "islands") in kept.named) is there
+    # who alone is outside a segment would be seen in what it leaves of everybody
+    for size, there in ((LEAST, True), (LEAST - 1, False)):
+        others = pl.col("member").is_in(few[:size])
+        most = pl.when(others).then(pl.lit("islands")).otherwise(pl.lit("mainland"))
+        kept = segments_of(replace(shop, members=shop.members.with_columns(region=most)), members)
+        assert kept is not None
+        assert (("region", "mainland") in kept.named) is there
     private = Schema(members=(Categorical(column="region", sensitive=True),))
     kept = segments_of(replace(shop, schema=private), members)
     assert kept is not None
@@ -138,6 +149,8 @@ def test_segments_of_few_and_what_is_sensitive_are_not_kept(shop: Dataset) -> No
 def test_where_nobody_consents_there_are_no_segments(shop: Dataset) -> None:
     nobody = shop.members.with_columns(consent_personalise=pl.lit(value=False))
     assert segments_of(replace(shop, members=nobody), parts_of(shop).members) is None
+    few = shop.members.with_columns(consent_personalise=pl.int_range(pl.len()) < LEAST - 1)
+    assert segments_of(replace(shop, members=few), parts_of(shop).members) is None
 
 
 def test_segments_come_back_with_a_bundle_and_wrong_ones_are_refused(
@@ -145,7 +158,7 @@ def test_segments_come_back_with_a_bundle_and_wrong_ones_are_refused(
 ) -> None:
     back, kept = open_bundle(next(root.glob("*/"))).parts.segments, segments(known)
     assert back is not None
-    assert (back.columns, back.named) == (kept.columns, kept.named)
+    assert (back.columns, back.named, back.bags) == (kept.columns, kept.named, kept.bags)
     np.testing.assert_array_equal(back.leaning, kept.leaning)
     np.testing.assert_array_equal(back.everyone, kept.everyone)
     with pytest.raises(ValueError, match="segments have 3 coordinates"):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from recsys.towers.fit import fit
 from recsys.towers.sale import SaleTower
 from recsys.towers.spec import TwoTower
 from recsys.towers.two_tower import TwoTowerNet
-from tests.towers.following import state_of
+from tests.towers.following import newest, state_of, stopped_at
 from tests.towers.shops import SMALL, Shop, job
 
 FIRST = SMALL.model_copy(update={"epochs": 2, "counts": "first"})
@@ -89,3 +91,42 @@ def test_a_set_whose_counts_hold_the_outcomes_is_refused(shop: Shop, tmp_path: P
     sets = replace(asked.train, hidden_share=0.5)
     with pytest.raises(SettingError, match="its counts hold the outcomes"):
         fit(replace(asked, train=sets))
+
+
+def test_a_run_that_goes_on_keeps_what_it_learned_and_learns_it_once(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, learned = job(shop, tmp_path, FIRST), list[int]()
+    plain = counts.learn
+
+    def noted(*given: Any) -> None:
+        learned.append(1)
+        plain(*given)
+
+    monkeypatch.setattr(counts, "learn", noted)
+    stopped_at(asked, 5, monkeypatch)
+    before = state_of(newest(asked))["net"]["sale_tower.as_of_bias"]
+    after = state_of(fit(asked))["net"]["sale_tower.as_of_bias"]
+    assert torch.equal(before, after)
+    assert len(learned) == 1
+
+
+def test_a_warm_start_learns_counts_anew(shop: Shop, tmp_path: Path) -> None:
+    part = shop.blocks.towers
+    early = part.take(np.flatnonzero(part.at < np.median(part.at)))
+    together = FIRST.model_copy(update={"counts": "together"})
+    first = fit(replace(job(shop, tmp_path / "first", together), train=early))
+    later = state_of(fit(replace(job(shop, tmp_path / "later", FIRST), warm=first)))
+    net = shop.net(FIRST)
+    counts.learn(net, shop.resident, part)
+    # from another start, so near and not the same
+    assert loss(net, shop) == pytest.approx(_loss_of(later["net"], net, shop), abs=0.02)
+    assert torch.equal(
+        later["net"]["sale_tower.as_of_bias"], later["averaged"]["sale_tower.as_of_bias"]
+    )
+
+
+def _loss_of(weights: dict[str, torch.Tensor], net: TwoTowerNet, shop: Shop) -> float:
+    own = {name: value for name, value in weights.items() if name.startswith("sale_tower.")}
+    net.sale_tower.load_state_dict({k.removeprefix("sale_tower."): v for k, v in own.items()})
+    return loss(net, shop)
