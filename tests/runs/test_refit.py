@@ -23,7 +23,7 @@ NOTHING = cast("Prepared", None)
 def test_a_value_model_is_not_fitted_on_what_a_refit_learns() -> None:
     with pytest.raises(SettingError, match=r"data\.value_days=1"):
         pose(NOTHING, TWICE, Path())
-    # lists by taste alone have no such model to believe
+    # there a note of the run says that only taste is judged fairly
     with pytest.raises(AttributeError):
         pose(NOTHING, TWICE.model_copy(update={"rerank": Pure()}), Path())
 
