@@ -11,7 +11,7 @@ from recsys.domain.errors import SettingError
 from recsys.rerank.spec import Pure
 from recsys.runs.earlier import earlier
 from recsys.runs.learn import pose
-from recsys.runs.prepare import Prepared
+from recsys.runs.prepare import Prepared, prepare
 from recsys.runs.spec import Train
 from recsys.towers.spec import TwoTower
 from recsys.world.spec import FlashSales
@@ -23,9 +23,13 @@ NOTHING = cast("Prepared", None)
 def test_a_value_model_is_not_fitted_on_what_a_refit_learns() -> None:
     with pytest.raises(SettingError, match=r"data\.value_days=1"):
         pose(NOTHING, TWICE, Path())
-    # there a note of the run says that only taste is judged fairly
-    with pytest.raises(AttributeError):
-        pose(NOTHING, TWICE.model_copy(update={"rerank": Pure()}), Path())
+
+
+def test_lists_of_value_alone_may_be_made_and_the_run_notes_what_is_fair(tmp_path: Path) -> None:
+    alone = TWICE.model_copy(update={"rerank": Pure()})
+    posed = pose(prepare(alone.data), alone, tmp_path)
+    assert posed.blocks.refit is not None
+    assert any("only taste is judged fairly" in note for note in posed.blocks.notes)
 
 
 def test_towers_that_start_from_earlier_ones_are_not_refitted() -> None:

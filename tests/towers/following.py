@@ -63,6 +63,19 @@ def total(asked: TowerJob) -> int:
     return steps
 
 
+def killed_at(asked: TowerJob, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train as far as the start of a step, and end there with nothing said or saved."""
+
+    def die(done: int) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        Steps(patched, die)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            fit(asked)
+
+
 class Steps:
     """Calls `act` when so many steps of training have begun."""
 

@@ -18,6 +18,7 @@ from tests.towers.following import (
     TWO,
     Steps,
     assert_same_bits,
+    killed_at,
     newest,
     state_of,
     stopped_at,
@@ -68,14 +69,7 @@ def test_a_killed_run_goes_on_from_its_last_save_to_the_same_bits(
 ) -> None:
     asked = replace(job(shop, tmp_path, TWO), trainer=Cpu(threads=1, save_every_steps=5))
 
-    def die(done: int) -> None:
-        if done == 8:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        Steps(patched, die)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            fit(asked)
+    killed_at(asked, 8, monkeypatch)
     assert newest(asked).name == "step-00000005"
     fit(asked)
     assert_same_bits(newest(asked), newest(whole))

@@ -14,7 +14,7 @@ from recsys.towers.fit import fit
 from recsys.towers.job import Chosen, TowerJob
 from recsys.towers.memory import need
 from recsys.towers.spec import Cpu, Ddp, Spectral, TwoTower
-from tests.towers.following import Steps, assert_same_bits, newest, state_of
+from tests.towers.following import assert_same_bits, killed_at, newest, state_of
 from tests.towers.shops import GENTLE, Shop, job
 
 FOUR = TwoTower(dim=8, epochs=4, patience=0, balance=(1.0, 2.0, 4.0), refit=True)
@@ -68,14 +68,7 @@ def test_a_run_killed_in_the_second_goes_on_in_it_to_the_same_bits(
     asked = replace(asked, trainer=Cpu(threads=1, save_every_steps=5))
     fit(replace(asked, refit=None))
 
-    def die(done: int) -> None:
-        if done == 8:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        Steps(patched, die)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            fit(asked)
+    killed_at(asked, 8, monkeypatch)
     assert newest(replace(asked, chosen=Chosen(1, 1.0, 0.0))).name == "step-00000005"
     epochs: list[int] = []
     found = fit(replace(asked, on_epoch=lambda row: epochs.append(row.epoch)))
