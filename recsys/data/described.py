@@ -199,7 +199,7 @@ def _text(name: str, value: object, *, whole: bool) -> list[str]:
         case str():
             if len(value) > MOST_LETTERS:
                 raise SettingError(f"'{name}' of a newcomer is longer than {MOST_LETTERS} letters")
-            return [value] if value.strip() else []
+            return [] if blank(value) else [value]
         case int():
             return [str(value)]
         case float():
@@ -210,12 +210,18 @@ def _text(name: str, value: object, *, whole: bool) -> list[str]:
             raise SettingError(f"'{name}' of a newcomer is a {type(value).__name__}, wanted text")
 
 
+def blank(text: str) -> bool:
+    """Tell whether a text says nothing, as polars tells it of a table: Unicode's White_Space."""
+    # four separators are space to Python alone
+    return all(letter.isspace() and not "\x1c" <= letter <= "\x1f" for letter in text)
+
+
 def _numbers(name: str, values: list[object]) -> pl.Series:
     return pl.Series([_number(name, value) for value in values], dtype=pl.Float64)
 
 
 def _number(name: str, value: object) -> float | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and blank(value)):
         return None
     if isinstance(value, bool | int | float | str):
         try:
@@ -245,7 +251,7 @@ def _vector(column: Column, value: object) -> F32 | None:
 
 def _cycles(name: str, value: object, zone: str) -> dict[str, object]:
     """Return weekday, season and hour of an instant in a zone, as columns of their own."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and blank(value)):
         return {}
     try:
         at = _instant(value, ZoneInfo(zone))

@@ -86,7 +86,7 @@ def blocks(dataset: Dataset, source: Source, *, refit: bool = False) -> Blocks:
         case "shown":
             split = windows(dataset, source)
             outcome_us = int(source.outcome_hours * HOUR)
-            every = (*split.blocks, *(_refit(split) if refit else ()))
+            every = (*split.blocks, _both(split)) if refit else split.blocks
             made = {block.name: shown_requests(dataset, block, outcome_us) for block in every}
             made = {name: _limited(one, source, name) for name, one in made.items()}
             return _blocks(dataset, made, split, source=source)
@@ -96,9 +96,9 @@ def blocks(dataset: Dataset, source: Source, *, refit: bool = False) -> Blocks:
     return _blocks(dataset, made, schedule.split, source=source, notes=schedule.notes + notes)
 
 
-def _refit(split: Split) -> tuple[Block]:
+def _both(split: Split) -> Block:
     towers, validation = split.towers, split.validation
-    return (Block(REFIT, start=towers.start, last=validation.last, end=validation.end),)
+    return Block(REFIT, start=towers.start, last=validation.last, end=validation.end)
 
 
 def _before_shelves(

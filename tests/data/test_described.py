@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.contract import check
-from recsys.data.described import MemberColumns
+from recsys.data.described import MemberColumns, blank
 from recsys.data.encode import encode, fit
 from recsys.data.encoders import Encoders
 from recsys.domain.dataset import Dataset
@@ -121,3 +121,10 @@ def test_a_sensitive_column_that_is_not_used_is_none_to_speak_of() -> None:
     assert "income" not in SAY.names
     with pytest.raises(SettingError, match="columns are: region, likes, spent"):
         SAY([{"income": 20}])
+
+
+def test_blank_is_what_a_table_calls_blank() -> None:
+    letters = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
+    stripped = pl.Series(letters).str.strip_chars().str.len_bytes()
+    assert [blank(letter) for letter in letters] == (stripped == 0).to_list()
+    assert [blank(text) for text in ("", " \t", " \x1f", "a ")] == [True, True, False, False]

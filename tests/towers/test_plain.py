@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recsys.data.encode import encode, fit, save
@@ -58,6 +58,7 @@ def test_newcomers_are_what_the_towers_make_of_such_members(
 
 
 @given(told=newcomers(RICH))
+@example(told=[Told({"likes": ["\x1f"]}, ())])  # space to Python, a value to a table
 @settings(max_examples=8, deadline=None)
 def test_spectral_coordinates_are_folded_in_as_those_of_members(told: list[Told]) -> None:
     wide, at = rich("small", 4), RICH.watermark
