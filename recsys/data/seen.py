@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recsys.domain.arrays import F32, I64, Bool
+from recsys.domain.arrays import I64, Bool
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
 
@@ -20,17 +20,7 @@ def first_contacts(requests: Requests, history: Events) -> Requests:
     if requests.hidden_share:
         return replace(requests, exclude_seen=True)
     row = np.repeat(np.arange(len(requests)), np.diff(requests.target_ptr))
-    new = ~_known(requests, history, row)
-    count = np.bincount(row[new], minlength=len(requests))
-    kept = replace(
-        requests,
-        target_ptr=np.concatenate(([0], np.cumsum(count))).astype(np.int64),
-        target_sale=requests.target_sale[new],
-        target_kind=requests.target_kind[new],
-        target_weight=_whole(requests.target_weight[new], row[new]),
-        exclude_seen=True,
-    )
-    return kept.take(np.flatnonzero(count))
+    return replace(requests.keeping(~_known(requests, history, row)), exclude_seen=True)
 
 
 def _known(requests: Requests, history: Events, row: I64) -> Bool:
@@ -46,10 +36,3 @@ def _known(requests: Requests, history: Events, row: I64) -> Bool:
     at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
     known: Bool = (pairs[at] == wanted) & (first[at] < requests.history_end[row])
     return known
-
-
-def _whole(weight: F32, row: I64) -> F32:
-    """Scale weights F32[t] so that those of each request sum to 1."""
-    total = np.bincount(row, weights=weight)
-    scaled: F32 = (weight / total[row]).astype(np.float32) if len(row) else weight
-    return scaled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,6 +98,20 @@ class Requests:
         hidden = scores.copy()
         hidden[row[seen >= 0], seen[seen >= 0]] = -np.inf
         return hidden
+
+    def keeping(self, outcomes: Bool) -> Requests:
+        """Leave out outcomes (Bool[t]); weights sum to 1 again, requests left without one go."""
+        row = np.repeat(np.arange(len(self)), np.diff(self.target_ptr))[outcomes]
+        count = np.bincount(row, minlength=len(self))
+        weight = self.target_weight[outcomes]
+        kept = replace(
+            self,
+            target_ptr=np.concatenate(([0], np.cumsum(count))).astype(np.int64),
+            target_sale=self.target_sale[outcomes],
+            target_kind=self.target_kind[outcomes],
+            target_weight=(weight / np.bincount(row, weights=weight)[row]).astype(np.float32),
+        )
+        return kept.take(np.flatnonzero(count))
 
     @classmethod
     def now(cls, members: I32, shelf: Shelf, history_end: I64) -> Requests:

@@ -18,7 +18,8 @@ from recsys.towers.negatives import generator
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Past, Resident
 from recsys.towers.softmax import Block
-from recsys.towers.spec import TwoTower
+from recsys.towers.spec import Causal, TwoTower
+from recsys.towers.stretches import Cut
 from recsys.towers.two_tower import ask
 
 MIN_STEPS = 20
@@ -55,6 +56,8 @@ class Sampler:
     rows_per_group: int
     groups_per_batch: int
     seed: int
+    cut: Cut | None = None
+    """Where pasts are read together: a step takes whole stretches, whatever their times."""
 
     @classmethod
     def of(cls, requests: Requests, spec: TwoTower, seed: int, *, accumulate: int = 1) -> Sampler:
@@ -67,17 +70,39 @@ class Sampler:
         width = float(np.mean(requests.shelf_end - requests.shelf_start))
         wanted = spec.rows_per_group or (_FEW if width <= _SHORT_SHELF else _MANY)
         rows = min(wanted, max(_MIN_ROWS, fitting))
-        return cls(requests, rows, groups, seed)
+        return cls(requests, rows, groups, seed, cut_of(requests, spec))
 
     @property
     def steps(self) -> int:
         """Steps of an epoch: within one of what `epoch` returns, and the same each time."""
+        if self.cut is not None:
+            return -(-len(self.cut) // self.stretches(self.cut))
         per_step = self.rows_per_group * self.groups_per_batch
         return max(1, -(-len(self.requests) // per_step))
+
+    def stretches(self, cut: Cut) -> int:
+        """Stretches of a step: as many as hold its requests on average."""
+        per_step = self.rows_per_group * self.groups_per_batch
+        return max(1, per_step * len(cut) // max(1, len(self.requests)))
+
+    def _whole_stretches(self, cut: Cut, rng: np.random.Generator) -> list[list[Chunk]]:
+        """Deal the stretches to steps; a chunk is what a step asks of one decision time."""
+        turn = np.empty(len(cut), dtype=np.int64)
+        turn[rng.permutation(len(cut))] = np.arange(len(cut))
+        step = turn[cut.of] // self.stretches(cut)
+        order = np.lexsort((turn[cut.of], self.requests.group, step))
+        key = step[order] * self.requests.num_groups + self.requests.group[order]
+        chunks = np.split(order, np.flatnonzero(np.diff(key)) + 1)
+        steps: list[list[Chunk]] = [[] for _ in range(self.steps)]
+        for rows in chunks:
+            steps[step[rows[0]]].append(Chunk(int(self.requests.group[rows[0]]), rows))
+        return steps
 
     def epoch(self, epoch: int) -> list[list[Chunk]]:
         """Return the steps of an epoch; every request stands in exactly one."""
         rng = generator(self.seed, epoch)
+        if self.cut is not None:
+            return self._whole_stretches(self.cut, rng)
         group = self.requests.group
         # shuffled inside each group
         order = np.lexsort((rng.random(len(group)), group)).astype(np.int64)
@@ -93,6 +118,16 @@ class Sampler:
             rows = order[first[chunk] : last[chunk]]
             steps[start // per_step].append(Chunk(int(group[rows[0]]), rows))
         return [step for step in steps if step]
+
+
+def cut_of(requests: Requests, spec: TwoTower) -> Cut | None:
+    """Return the stretches that pasts are read in, or None where each is read apart.
+
+    A step that hides events of a set asks each request for what its own past then lacks.
+    """
+    if not isinstance(spec.encoder, Causal) or requests.hidden_share:
+        return None
+    return Cut.of_requests(requests, length=spec.history)
 
 
 def pieces(step: list[Chunk], number: int) -> list[list[Chunk]]:
@@ -146,6 +181,7 @@ class Assembler:
     lately: Lately
     spec: TwoTower
     share: Share
+    cut: Cut | None = None
 
     @classmethod
     def of(cls, resident: Resident, planner: Planner, spec: TwoTower, *, share: Share) -> Assembler:
@@ -157,6 +193,7 @@ class Assembler:
             Lately.of(resident, instants, spec.popularity_hours),
             spec,
             share,
+            cut_of(planner.requests, spec),
         )
 
     def __call__(
@@ -183,11 +220,14 @@ class Assembler:
         if share:
             gone = hidden(share, asked.request[:, None], asked.window.sale, noise=noise)
             asked = replace(asked, window=without(asked.window, gone))
-        sales, place = self._places(asked.window.sale, columns.sales)
+        if self.cut is not None:
+            stretches = self.cut.carried(self.planner.requests, mine, self.resident)
+            asked = replace(asked, stretches=stretches)
+        sales, place = self._places(asked.read.sale, columns.sales)
         return Batch(
             asked=asked,
             sales=sales,
-            event_place=place[asked.window.sale],
+            event_place=place[asked.read.sale],
             column_place=place[columns.sales],
             as_of=self.lately(columns.sales, columns.group),
             blocks=columns.blocks,

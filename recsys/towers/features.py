@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag
 
+from recsys.towers.gathered import gathered
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag
 from recsys.towers.spec import TwoTower
@@ -57,7 +58,7 @@ class BagInput(nn.Module):
         cell = shift + torch.arange(cells, device=rows.device)
         field = bag.field[cell]
         # an index here would add up its gradient in no fixed order
-        weight = bag.weight[cell] * embedding(field, self.scale[:, None])[:, 0]
+        weight = bag.weight[cell] * gathered(field, self.scale[:, None])[:, 0]
         if keep is not None:
             owner = torch.arange(len(rows), device=rows.device)
             owner = torch.repeat_interleave(owner, counts, output_size=cells)

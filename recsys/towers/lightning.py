@@ -10,11 +10,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from recsys.domain.errors import DivergedError
 from recsys.towers.batches import Assembler, Batch, Sampler, pieces
+from recsys.towers.column_vectors import ColumnVectors
 from recsys.towers.features import by_rows
+from recsys.towers.gathered import gathered
 from recsys.towers.noise import Noise
 from recsys.towers.optim import adam, clip, decay_at, factor, follow, set_rates, tables
 from recsys.towers.resident import Resident
@@ -119,7 +120,7 @@ class Training(pl.LightningModule):
         scale = 1 / self.net.tau
         total = u.new_zeros((), dtype=torch.float32)
         for width in (self.spec.dim, *self.spec.matryoshka):
-            part = cut(u.float(), width), cut(v.float(), width)
+            part = cut(u.float(), width), v.float().cut(width)
             total = total + chunked_softmax(*part, scale, blocks=batch.blocks, kernel=self.kernel)
         loss = total * (self.feed.assembler.share.world / batch.rows)
         self.losses.append(loss.detach())
@@ -206,12 +207,10 @@ def _carrier(rows: Rows) -> Tensor:
 
 def forward(
     net: TwoTowerNet, batch: Batch, resident: Resident, *, noise: Noise | None
-) -> tuple[Tensor, Tensor]:
-    """Return u [B, D] and v [columns, D] of a step; x is computed once per sale."""
+) -> tuple[Tensor, ColumnVectors]:
+    """Return u [B, D] and v of a step's columns; x is computed once per sale."""
     z, x = net.sale_x(resident, batch.sales, noise=noise)
-    # embedding, for its backward pass adds up repeated rows faster than that of an index
-    u = net.member_vectors(resident, batch.asked, embedding(batch.event_place, x), noise=noise)
-    unit = embedding(batch.column_place, net.sale_tower.unit(x))
-    content = embedding(batch.column_place, net.sale_tower.content(z)[:, None])
+    u = net.member_vectors(resident, batch.asked, gathered(batch.event_place, x), noise=noise)
+    content = gathered(batch.column_place, net.sale_tower.content(z)[:, None])
     bias = net.sale_tower.bias(content, batch.as_of, tau=net.tau)
-    return u, torch.cat((unit, bias), dim=1)
+    return u, ColumnVectors(net.sale_tower.unit(x), bias, batch.column_place)

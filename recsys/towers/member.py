@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, normalize, softplus
+from torch.nn.functional import normalize, softplus
 
 from recsys.domain.events import Kind
+from recsys.towers.causal import CausalHistory
 from recsys.towers.encoder import reader
 from recsys.towers.features import START, BagInput, linear, residual_mlp
+from recsys.towers.gathered import gathered
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag, Window
 from recsys.towers.spec import TwoTower
+from recsys.towers.stretches import Stretches
 
 _WHATS = 5 * len(Kind)
 """Pairs of event kind and channel."""
@@ -79,22 +82,25 @@ class History(nn.Module):
         with torch.no_grad():
             self.mix.weight.copy_(torch.eye(spec.dim).repeat(1, heads) / heads)
 
-    def forward(self, x: Tensor, window: Window, keep: Tensor) -> Tensor:
-        """Return h [B, D] from x of the events [B, L, D]; `keep` bool [B, L]."""
+    def forward(self, x: Tensor, what: Tensor, *, days: Tensor, keep: Tensor) -> Tensor:
+        """Return h [B, Q, D] of Q requests each from x of the events [B, L, D].
+
+        `what` int64 [B, L]; `days` between request and event and which are kept, [B, Q, L].
+        """
         # p_k = sum_j w_kj x_j / sum_j w_kj, w_kj = exp(A + C) (1 + g_j / h_k) ^ -softplus(R)
         per_what = (self.kind_weight[:, None] + self.channel_weight).reshape(_WHATS, -1)
         power = softplus(self.exponent)
         # the last head never forgets
         power = torch.cat((power[:, :-1], torch.zeros_like(power[:, -1:])), dim=1)
         per_power = power.repeat_interleave(5, dim=0)
-        both = embedding(window.what, torch.cat((per_what, per_power), dim=1))
+        both = gathered(what, torch.cat((per_what, per_power), dim=1))[:, None]
         heads = per_what.shape[1]
-        aged = torch.log1p(window.days[..., None] / self.half_days)
+        aged = torch.log1p(days[..., None] / self.half_days)
         logits = (both[..., :heads] - both[..., heads:] * aged).float()
         weight = logits.exp() * keep[..., None]
-        pooled = torch.einsum("blk,bld->bkd", weight, x)
-        pooled = pooled / (weight.sum(dim=1)[..., None] + 1e-6)
-        mixed: Tensor = self.mix(pooled.flatten(1))
+        pooled = torch.einsum("bqlk,bld->bqkd", weight, x)
+        pooled = pooled / (weight.sum(dim=2)[..., None] + 1e-6)
+        mixed: Tensor = self.mix(pooled.flatten(2))
         return mixed
 
 
@@ -109,6 +115,13 @@ class Asked:
     window: Window
     cells: int
     """Values that these members own in all."""
+    stretches: Stretches | None = None
+    """Where training reads pasts together; None = each apart, in its window."""
+
+    @property
+    def read(self) -> Window:
+        """The windows whose events are read."""
+        return self.window if self.stretches is None else self.stretches.window
 
 
 class MemberTower(nn.Module):
@@ -143,16 +156,41 @@ class MemberTower(nn.Module):
         log_price: Tensor,
         noise: Noise | None,
     ) -> Tensor:
-        """Return u [B, D]; `x` of the events [B, L, D], `log_price` [S], noise only in training."""
+        """Return u [B, D]; `x` of the events read, `log_price` [S], noise only in training."""
         keep, blank, fields = self._dropout(bag, asked, noise)
-        h = self.history(x, asked.window, keep)
-        if self.reader is not None:
-            h = h + self.reader(x, asked.window, keep, request=asked.request, noise=noise)
+        h = self._past(x, asked, keep, noise=noise)
         q = self.fields(table, bag, asked.member, cells=asked.cells, keep=fields)
         q = q + self._lately(asked.window, log_price, blank)
         y = h + q + self.mlp(torch.cat((h, q), dim=1))
         unit = normalize(y[:, :-1], dim=1, eps=1e-6)
         return torch.cat((unit, torch.ones_like(unit[:, :1])), dim=1)
+
+    def _past(self, x: Tensor, asked: Asked, keep: Tensor, *, noise: Noise | None) -> Tensor:
+        """Return h [B, D]; `keep` bool [B, L]."""
+        reader: nn.Module | None = self.reader
+        if asked.stretches is not None and isinstance(reader, CausalHistory):
+            together = self._together(reader, x, asked.stretches, noise=noise)
+            return together * keep.any(dim=1, keepdim=True)
+        window = asked.window
+        days, shown = window.days[:, None], keep[:, None]
+        h: Tensor = self.history(x, window.what, days=days, keep=shown)[:, 0]
+        if reader is not None:
+            h = h + reader(x, window, keep, request=asked.request, noise=noise)
+        return h
+
+    def _together(
+        self, reader: CausalHistory, x: Tensor, stretches: Stretches, *, noise: Noise | None
+    ) -> Tensor:
+        """Return h [B, D] from x of the stretches' events [M, L, D]."""
+        window, key = stretches.window, stretches.key
+        keep = window.valid
+        if noise is not None:
+            place = torch.arange(keep.shape[1], device=key.device)
+            keep = keep & noise.keep(self.spec.event_dropout, 4, key[:, None], place)
+        states = reader.after_each(x, window, keep, key=key, noise=noise)
+        days, before = stretches.grid()
+        pooled = self.history(x, window.what, days=days, keep=before & keep[:, None])
+        return stretches.on_grid(pooled) + stretches.at_requests(states)
 
     def _dropout(
         self, bag: Bag, asked: Asked, noise: Noise | None
@@ -178,6 +216,6 @@ class MemberTower(nn.Module):
         bucket = torch.log2(1 + window.so_far).long().clamp(max=_ACTIVITY - 1)
         none = torch.full_like(bucket, 5)
         channel = torch.where(window.valid[:, 0], window.what[:, 0] % 5, none)
-        lately = embedding(bucket * ~blank, self.activity)
-        lately = lately + embedding(torch.where(blank, none, channel), self.last_channel)
+        lately = gathered(bucket * ~blank, self.activity)
+        lately = lately + gathered(torch.where(blank, none, channel), self.last_channel)
         return torch.add(lately, self.numbers(numbers))

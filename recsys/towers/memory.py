@@ -15,7 +15,7 @@ from recsys.towers.device import Device
 from recsys.towers.job import TowerJob
 from recsys.towers.losses import resolve
 from recsys.towers.resident import rows_in_use
-from recsys.towers.spec import Full, LiveShelf, Sampled
+from recsys.towers.spec import Causal, Full, LiveShelf, Sampled
 from recsys.towers.two_tower import Sizes, TwoTowerNet
 
 _FLOAT, _INT = 4, 8
@@ -152,6 +152,8 @@ def _step(job: TowerJob, *, by_rows: bool) -> int:
     groups = towers.groups_per_batch
     rows, dim = sampler.rows_per_group * groups, towers.dim
     columns = _columns(job)
+    if sampler.cut is not None:  # stretches lie anywhere in time
+        groups = min(rows, job.train.num_groups)
     # targets of their own stand behind what is drawn
     pairs = groups * columns + rows * len(job.train.target_sale) // len(job.train)
     sales = min(job.dataset.num_sales, rows * towers.history + pairs)
@@ -162,16 +164,35 @@ def _step(job: TowerJob, *, by_rows: bool) -> int:
     numbers = (
         # gradients of touched rows as they come, summed, and what Adagrad makes of them
         5 * cells * dim * by_rows
-        # x of the events with its gradient; places, kinds, ages and weights of the heads
-        + rows * towers.history * (3 * dim + 12 + 6 * (1 + len(towers.decay_days)))
+        + _pasts(job, sampler, rows)
         + sales * 14 * dim
         + rows * 20 * dim
-        + pairs * (6 * dim + 12)
+        # numbers and places of the columns; the vectors of one decision time, three times
+        + pairs * 90
+        + 3 * columns * dim
         + cells * 20
         # logits of a chunk, their shares, and what is masked
         + 4 * min(16_384 if rows > 16_384 else 256, sampler.rows_per_group) * columns
     )
     return _FLOAT * numbers
+
+
+def _pasts(job: TowerJob, sampler: Sampler, rows: int) -> int:
+    """Numbers that reading the pasts of a step's requests takes."""
+    towers, encoder = job.towers, job.towers.encoder
+    heads = 6 * (1 + len(towers.decay_days))
+    if sampler.cut is None or not isinstance(encoder, Causal):
+        # x of the events with its gradient; places, kinds, ages and weights of the heads
+        return rows * towers.history * (3 * towers.dim + 12 + heads)
+    stretches = sampler.stretches(sampler.cut)
+    events = stretches * towers.history
+    # of a pair of events: shifts, scores and shares of each head of attention
+    pair = heads + 6 * encoder.blocks * encoder.heads + 6
+    return (
+        events * (3 + 16 * encoder.blocks) * towers.dim
+        + events * towers.history * pair
+        + (rows * towers.history * 12)
+    )
 
 
 def _columns(job: TowerJob) -> int:

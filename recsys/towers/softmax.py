@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from recsys.domain.arrays import I64
+from recsys.towers.column_vectors import ColumnVectors
 
 _NEVER = -1e30
 _CELLS = 1 << 28
@@ -92,20 +93,20 @@ class Kernel:
 
 
 def chunked_softmax(
-    u: Tensor, v: Tensor, scale: Tensor, *, blocks: list[Block], kernel: Kernel
+    u: Tensor, v: ColumnVectors, scale: Tensor, *, blocks: list[Block], kernel: Kernel
 ) -> Tensor:
     """Return the sum over rows and their positives of w * softplus(t2 * N - s'), a scalar.
 
-    u [n, D], v [columns, D], scale = 1 / tau (scalar tensor); s = scale * u.v and N = logsumexp
+    u [n, D], v of the columns, scale = 1 / tau (scalar tensor); s = scale * u.v and N = logsumexp
     over negatives of s + o; the kernel may multiply w by `nearness`. All rows x all columns never
     exist at once. Differentiable once.
     """
-    loss: Tensor = _ChunkedSoftmax.apply(u, v, scale, blocks, kernel)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    loss: Tensor = _ChunkedSoftmax.apply(u, v.unit, v.bias, scale, v.place, blocks, kernel)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return loss
 
 
 def naive_softmax(
-    u: Tensor, v: Tensor, scale: Tensor, *, blocks: list[Block], kernel: Kernel
+    u: Tensor, v: ColumnVectors, scale: Tensor, *, blocks: list[Block], kernel: Kernel
 ) -> Tensor:
     """Return the same number as `chunked_softmax` by plain autograd, for tests and benchmarks."""
     total = u.new_zeros(())
@@ -149,9 +150,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *operands: Any) -> Tensor:
-        """Return the loss of (u, v, scale, blocks, kernel), and keep its gradients."""
-        u, v, scale, blocks, kernel = operands
-        sums = _Sums.zeros(u, v, scale=scale, kernel=kernel)
+        """Return the loss of what `chunked_softmax` is given, and keep its gradients."""
+        u, unit, bias, scale, place, blocks, kernel = operands
+        sums = _Sums.zeros(u, ColumnVectors(unit, bias, place), scale=scale, kernel=kernel)
         for block in blocks:
             height = block.rows.stop - block.rows.start
             width = max(1, block.columns.stop - block.columns.start)
@@ -159,16 +160,16 @@ class _ChunkedSoftmax(torch.autograd.Function):
             for first in range(0, height, chunk):
                 span = (first, min(first + chunk, height))
                 sums.add(block, span)
-        ctx.save_for_backward(sums.du, sums.dv, sums.dscale)
+        ctx.save_for_backward(sums.du, sums.dv[:, :-1], sums.dbias, sums.dscale)
         return sums.loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """Return the gradients of u, v and scale."""
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        """Return the gradients of u, unit, bias and scale."""
         if torch.is_grad_enabled():
             raise RuntimeError("chunked_softmax is differentiable once: its gradients are made")
-        du, dv, dscale = ctx.saved_tensors
-        return grads[0] * du, grads[0] * dv, grads[0] * dscale, None, None
+        made = (grads[0] * gradient for gradient in ctx.saved_tensors)
+        return *made, None, None, None
 
 
 @dataclass
@@ -176,23 +177,26 @@ class _Sums:
     """What the chunks add up to, and the operands they share."""
 
     u: Tensor
-    v: Tensor
+    v: ColumnVectors
     scale: Tensor
     du: Tensor
     dv: Tensor
+    """Of the unit rows, [U, D]; the last coordinate is not used, for biases are no one row's."""
+    dbias: Tensor
     dscale: Tensor
     loss: Tensor
     kernel: Kernel
 
     @classmethod
-    def zeros(cls, u: Tensor, v: Tensor, *, scale: Tensor, kernel: Kernel) -> _Sums:
+    def zeros(cls, u: Tensor, v: ColumnVectors, *, scale: Tensor, kernel: Kernel) -> _Sums:
         """Start at nothing."""
         return cls(
             u=u,
             v=v,
             scale=scale,
             du=torch.zeros_like(u),
-            dv=torch.zeros_like(v),
+            dv=u.new_zeros(len(v.unit), u.shape[1]),
+            dbias=torch.zeros_like(v.bias),
             dscale=u.new_zeros(()),
             loss=u.new_zeros(()),
             kernel=kernel,
@@ -219,7 +223,9 @@ class _Sums:
         # sum_ij share_ij s_ij / scale, without another pass over all logits
         self.dscale += (du * self.u[rows]).sum() - pull
         self.du[rows] += du * self.scale
-        self.dv[block.columns] += (pushed.T @ u).to(self.dv.dtype)
+        dv = (pushed.T @ u).to(self.dv.dtype)
+        self.dv.index_add_(0, self.v.place[block.columns], dv)
+        self.dbias[block.columns] += dv[:, -1:]
 
     def _pairs(
         self, block: Block, span: tuple[int, int], negatives: Tensor, *, beta: Tensor | None
@@ -237,7 +243,8 @@ class _Sums:
         pull = weight * torch.sigmoid(gap)
         tug = (pull * self.scale)[:, None]
         self.du.index_add_(0, block.rows.start + span[0] + row, there * -tug)
-        self.dv.index_add_(0, column, here * -tug)
+        self.dv.index_add_(0, self.v.place[column], here * -tug)
+        self.dbias.index_add_(0, column, here[:, -1:] * -tug)
         push = torch.zeros_like(negatives).index_add_(0, row, self.kernel.sharpness * pull)
         return (pull * cosine).sum(), push
 

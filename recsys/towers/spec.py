@@ -100,18 +100,23 @@ class Pooled(Spec):
 class Causal(Spec):
     """The pooled means, plus what transformer blocks over the past in time order add to them.
 
-    For long histories whose order matters: it starts as `pooled` and costs several times its time.
+    For long histories whose order matters. What blocks make of an event depends on it and those
+    before it, never on when it is asked for: training reads a stretch of a member's events once for
+    all the requests among them.
     """
 
     kind: Literal["causal"] = "causal"
     blocks: Annotated[int, Field(ge=1, le=4)] = 2
-    """Transformer blocks, as wide as `towers.dim`; the last one computes the newest event alone."""
+    """Transformer blocks, as wide as `towers.dim`; attention knows distance and time."""
     heads: Count = 2
     """Attention heads of a block; `towers.dim` must be a multiple of them."""
     dropout: Dropout = 0.2
-    """Chance that training hides a coordinate of what a layer adds, for a whole history."""
+    """Chance that training hides a coordinate of what a layer adds, for a whole stretch."""
     gap_buckets: Annotated[int, Field(ge=2, le=256)] = 32
-    """Steps of log time between event and request, from a minute to eight years."""
+    """Steps of log time between two events, from a minute to eight years."""
+    period_days: Count = 1
+    """Days of training whose requests share a decision time, the first of them, in sets that never
+    close: a step asks at as many as its stretches span, and each has columns of its own."""
 
 
 Encoder = Annotated[

@@ -18,6 +18,8 @@ from recsys.towers.keys import sale_keys
 from recsys.towers.lightning import Training
 from recsys.towers.negatives import generator
 from recsys.towers.resident import rows_in_use
+from recsys.towers.spec import Causal
+from recsys.towers.stretches import by_period
 
 ANCHORS = 1_000
 """Sales and members whose vectors are compared with those before."""
@@ -26,7 +28,8 @@ _BY_ROW = {"table", "sale_input.own", "sale_input.known"}
 
 
 def settled(job: TowerJob) -> TowerJob:
-    """Return the job with the epochs and rates of a warm start, if it is one."""
+    """Return the job in its periods, and with the epochs and rates of a warm start if it is one."""
+    job = _in_periods(job)
     if job.warm is None:
         return job
     towers = job.towers
@@ -37,6 +40,14 @@ def settled(job: TowerJob) -> TowerJob:
         "row_rate": towers.row_rate * towers.warm_rate,
     }
     return replace(job, towers=towers.model_copy(update=slower))
+
+
+def _in_periods(job: TowerJob) -> TowerJob:
+    encoder: object = job.towers.encoder
+    if not isinstance(encoder, Causal):
+        return job
+    refit = None if job.refit is None else by_period(job.refit, encoder.period_days)
+    return replace(job, train=by_period(job.train, encoder.period_days), refit=refit)
 
 
 def lesson(job: TowerJob) -> Requests:

@@ -16,6 +16,7 @@ from recsys.runs.help import help_text
 from recsys.runs.load import compose, vocabulary
 from recsys.runs.spec import Train
 from recsys.towers import laws
+from recsys.towers.column_vectors import ColumnVectors
 from recsys.towers.losses import Ask, Concrete, resolve
 from recsys.towers.noise import Noise
 from recsys.towers.softmax import Kernel, chunked_softmax
@@ -65,7 +66,11 @@ def test_with_room_for_the_whole_shelf_it_is_the_full_softmax(site: Path) -> Non
         columns = planner_of(requests, loss, opens)([Ask(3, rows, rows)], window, Noise.of(1))
         return float(
             chunked_softmax(
-                u, v[columns.sales], torch.ones(()), blocks=columns.blocks, kernel=Kernel()
+                u,
+                ColumnVectors.of(v[columns.sales]),
+                torch.ones(()),
+                blocks=columns.blocks,
+                kernel=Kernel(),
             )
         )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -63,17 +64,27 @@ def added(
     return out
 
 
-def slow_layer(layer: Layer, stream: Tensor) -> Tensor:
+def bucket_of(days: float, buckets: int) -> int:
+    return min(int(math.log2(1 + days * 24 * 60) / 22 * buckets), buckets - 1)
+
+
+def slow_layer(layer: Layer, stream: Tensor, days: list[float]) -> Tensor:
     """Let each event [n, D] look at itself and those before it, one at a time."""
     seen = layer_norm(stream, stream.shape[1:])
-    query, (key, value) = layer.query(seen), layer.key_value(seen).chunk(2, dim=1)
-    width = DIM // layer.heads
+    query, key, value = layer.query(seen), layer.key(seen), layer.value(seen)
+    width, buckets = DIM // layer.heads, layer.gap.shape[1]
     rows = []
     for place in range(len(stream)):
         heard = []
         for head in range(layer.heads):
             mine = slice(head * width, (head + 1) * width)
             match = key[: place + 1, mine] @ query[place, mine] / width**0.5
+            far = [
+                layer.place[head, place - other]
+                + layer.gap[head, bucket_of(days[other] - days[place], buckets)]
+                for other in range(place + 1)
+            ]
+            match = match + torch.stack(far)
             heard.append(match.softmax(dim=0) @ value[: place + 1, mine])
         rows.append(stream[place] + layer.mix(torch.cat(heard)))
     out = torch.stack(rows)
@@ -84,17 +95,12 @@ def slow_layer(layer: Layer, stream: Tensor) -> Tensor:
 def slowly(net: CausalHistory, x: Tensor, window: Window, keep: Tensor) -> Tensor:
     """Return what one past adds, x [L, D], from its kept events alone."""
     places = [place for place in reversed(range(len(x))) if keep[place]]
-    stream = []
-    for number, place in enumerate(places):
-        octave = torch.log2(1 + window.days[0, place] * 24 * 60)
-        bucket = min(int(octave / 22 * len(net.gap)), len(net.gap) - 1)
-        known = net.gap[bucket] + net.what[window.what[0, place]]
-        stream.append(x[place] + known + net.place[len(places) - 1 - number])
-    seen = torch.stack(stream)
-    seen = layer_norm(seen, seen.shape[1:])
+    stream = torch.stack([x[place] + net.what[window.what[0, place]] for place in places])
+    seen = layer_norm(stream, stream.shape[1:])
+    days = [float(window.days[0, place]) for place in places]
     for layer in net.layers:
         assert isinstance(layer, Layer)
-        seen = slow_layer(layer, seen)
+        seen = slow_layer(layer, seen, days)
     out: Tensor = net.out(layer_norm(seen[-1], seen.shape[1:]))
     return out
 
@@ -179,7 +185,7 @@ def test_a_step_without_rows_is_lived_through() -> None:
     assert added(attention(spec_of()), x[:0], none, keep[:0]).shape == (0, DIM)
 
 
-def test_the_order_of_events_and_their_age_count() -> None:
+def test_the_order_of_events_and_the_time_between_them_count() -> None:
     net = attention(spec_of())
     x, window, keep = random_past(5)
     keep = torch.ones_like(keep)
@@ -188,6 +194,42 @@ def test_the_order_of_events_and_their_age_count() -> None:
     assert not torch.allclose(added(net, swapped, window, keep), before, atol=1e-3)
     aged = replace(window, days=window.days * 30)
     assert not torch.allclose(added(net, x, aged, keep), before, atol=1e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), blocks=st.integers(1, 3))
+def test_one_reading_gives_what_each_moment_would_have_read(seed: int, blocks: int) -> None:
+    net = attention(spec_of(blocks))
+    x, window, _ = random_past(seed)
+    keep, key = window.valid, torch.arange(len(x))
+    states = net.after_each(x, window, keep, key=key, noise=None)
+    for later in range(x.shape[1]):
+        # what came after the moment is not there yet
+        older = replace(
+            window,
+            sale=window.sale[:, later:],
+            what=window.what[:, later:],
+            days=window.days[:, later:],
+            valid=window.valid[:, later:],
+        )
+        then = added(net, x[:, later:], older, keep[:, later:])
+        rows = keep[:, later].nonzero()[:, 0]
+        place = keep.sum(dim=1)[rows] - 1 - later
+        torch.testing.assert_close(states[rows, place], then[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_an_event_hidden_from_a_reading_changes_no_other_state() -> None:
+    net = attention(spec_of())
+    x, window, keep = random_past(9)
+    key = torch.arange(len(x))
+    before = net.after_each(x, window, keep, key=key, noise=None)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)) * 9
+    hidden = window.valid & ~keep
+    after = net.after_each(x.where(~hidden[..., None], noise), window, keep, key=key, noise=None)
+    oldest_first = [row.flip(0)[len(row) - int(row.sum()) :] for row in window.valid]
+    assert hidden.any()
+    for row, known in enumerate(oldest_first):
+        torch.testing.assert_close(after[row, : len(known)], before[row, : len(known)])
 
 
 def test_dropout_is_that_of_the_request_whatever_else_is_in_the_step() -> None:

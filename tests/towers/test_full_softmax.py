@@ -12,6 +12,7 @@ from torch import Tensor
 from recsys.domain.arrays import F64, I64
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
+from recsys.towers.column_vectors import ColumnVectors
 from recsys.towers.losses import Ask, Concrete
 from recsys.towers.noise import Noise
 from recsys.towers.softmax import Kernel, chunked_softmax
@@ -40,7 +41,7 @@ def ours(
     blocks = [replace(block, offset=block.offset.double()) for block in plan.blocks]
     scale = torch.tensor(1 / TAU, dtype=torch.float64)
     total: Tensor = chunked_softmax(
-        u, sales[plan.sales], scale, blocks=blocks, kernel=Kernel(chunk=3)
+        u, ColumnVectors.of(sales[plan.sales]), scale, blocks=blocks, kernel=Kernel(chunk=3)
     )
     (gradient,) = torch.autograd.grad(total, sales)
     return float(total.detach()), gradient.numpy()

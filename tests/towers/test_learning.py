@@ -10,6 +10,7 @@ import torch
 from recsys.domain.arrays import F64, I64
 from recsys.domain.requests import Requests
 from recsys.towers.batches import past_of
+from recsys.towers.column_vectors import ColumnVectors
 from recsys.towers.fit import EpochRow, fit
 from recsys.towers.losses import Ask, Planner
 from recsys.towers.monitor import hits
@@ -103,7 +104,7 @@ def learned_scores(shop: Shop, requests: Requests, loss: Sampled | Full) -> F64:
     for step in range(400):
         rows = rng.choice(len(requests), 64, replace=False)
         plan = planner([Ask(0, rows, rows)], window, Noise.of(1, 0, step))
-        v = scores[plan.sales]
+        v = ColumnVectors.of(scores[plan.sales])
         u = torch.ones(64, 1)
         loss_now = chunked_softmax(u, v, torch.ones(()), blocks=plan.blocks, kernel=Kernel())
         optimizer.zero_grad()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys.towers import embed, lightning
+from recsys.towers.column_vectors import ColumnVectors
 from recsys.towers.device import resolve
 from recsys.towers.embed import Embedder
 from recsys.towers.fit import fit, prepare
@@ -33,9 +34,9 @@ def test_the_loss_is_the_sum_over_the_widths(
 ) -> None:
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def spy(u: Tensor, v: Tensor, scale: Tensor, **kwargs: Any) -> Tensor:
+    def spy(u: Tensor, v: ColumnVectors, scale: Tensor, **kwargs: Any) -> Tensor:
         total = chunked_softmax(u, v, scale, **kwargs)
-        seen.append((u.detach(), v.detach(), total.detach()))
+        seen.append((u.detach(), v[torch.arange(len(v.place))].detach(), total.detach()))
         return total
 
     monkeypatch.setattr(lightning, "chunked_softmax", spy)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import cosine_similarity, softplus
 
 from recsys.towers.batches import past_of
@@ -25,6 +26,12 @@ def window(days: list[list[float]], what: list[list[int]], valid: list[list[bool
         valid=torch.tensor(valid),
         so_far=torch.tensor(valid).sum(dim=1).float(),
     )
+
+
+def mixed(history: History, x: Tensor, shown: Window, keep: Tensor) -> Tensor:
+    """Return h [B, D] of one request for each window."""
+    h: Tensor = history(x, shown.what, days=shown.days[:, None], keep=keep[:, None])
+    return h[:, 0]
 
 
 def test_history_is_the_mean_of_means_that_forget_at_their_own_pace() -> None:
@@ -48,14 +55,14 @@ def test_history_is_the_mean_of_means_that_forget_at_their_own_pace() -> None:
         heads.append((total[:, None] * x[0]).sum(dim=0) / total.sum())
     expected = torch.stack(heads).mean(dim=0)
     keep = torch.ones(1, 3, dtype=torch.bool)
-    torch.testing.assert_close(history(x, shown, keep)[0], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mixed(history, x, shown, keep)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_event_counts_half_after_the_days_of_its_head() -> None:
     history = History(TwoTower(dim=4, decay_days=(7.0,)))
     x = torch.tensor([[[1.0, 0, 0, 0], [0, 1.0, 0, 0]]])
     keep = torch.ones(1, 2, dtype=torch.bool)
-    h = history(x, window([[0.0, 7.0]], [[0, 0]], [[True, True]]), keep)[0].detach()
+    h = mixed(history, x, window([[0.0, 7.0]], [[0, 0]], [[True, True]]), keep)[0].detach()
     # two heads: one forgets (2 : 1), one does not (1 : 1)
     assert h[:2].tolist() == pytest.approx([(2 / 3 + 1 / 2) / 2, (1 / 3 + 1 / 2) / 2], abs=1e-5)
 
@@ -106,7 +113,7 @@ def test_before_training_a_member_is_the_mean_of_the_past(shop: Shop, encoder: E
     _, x = net.sale_x(shop.resident, everything, noise=None)
     events = x[asked.window.sale]
     u = net.member_vectors(shop.resident, asked, events, noise=None).detach()
-    mean = net.member_tower.history(events, asked.window, asked.window.valid).detach()
+    mean = mixed(net.member_tower.history, events, asked.window, asked.window.valid).detach()
     alike = cosine_similarity(u[:, :-1], mean[:, :-1], dim=1)
     assert float(alike.quantile(0.05)) > 0.9
 

@@ -17,7 +17,7 @@ from recsys.towers.spec import Cpu, Ddp, Spectral, TwoTower
 from tests.towers.following import assert_same_bits, killed_at, newest, state_of
 from tests.towers.shops import GENTLE, Shop, job
 
-FOUR = TwoTower(dim=8, epochs=4, patience=0, balance=(1.0, 2.0, 4.0), refit=True)
+FOUR = TwoTower(dim=8, epochs=4, table_rate=0.05, patience=0, balance=(1.0, 2.0, 4.0), refit=True)
 
 
 def twice(shop: Shop, folder: Path, towers: TwoTower = FOUR) -> TowerJob:

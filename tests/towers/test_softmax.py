@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recsys.towers.column_vectors import ColumnVectors
 from recsys.towers.softmax import (
     Block,
     Kernel,
@@ -77,7 +78,7 @@ def test_gradients_are_those_of_finite_differences(sharpness: float) -> None:
     kernel = Kernel(chunk=2, sharpness=sharpness)
 
     def loss(u: Tensor, v: Tensor, scale: Tensor) -> Tensor:
-        return chunked_softmax(u, v, scale, blocks=blocks, kernel=kernel)
+        return chunked_softmax(u, ColumnVectors.of(v), scale, blocks=blocks, kernel=kernel)
 
     assert torch.autograd.gradcheck(loss, (u, v, scale))
 
@@ -96,7 +97,7 @@ def test_chunks_give_what_the_plain_form_gives(
     results = []
     for function in (chunked_softmax, naive_softmax):
         kernel = Kernel(chunk, sharpness=sharpness, top_k=top_k, top_k_tau=0.5)
-        loss = function(u, v, scale, blocks=blocks, kernel=kernel)
+        loss = function(u, ColumnVectors.of(v), scale, blocks=blocks, kernel=kernel)
         results.append((loss, *torch.autograd.grad(loss, (u, v, scale))))
     for ours, plain in zip(*results, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
@@ -150,7 +151,7 @@ def test_loss_and_gradients_are_those_of_the_sum_by_hand(
 ) -> None:
     u, v, scale, blocks = random_case(4, dtype=torch.float64)
     losses = (
-        function(u, v, scale, blocks=blocks, kernel=kernel),
+        function(u, ColumnVectors.of(v), scale, blocks=blocks, kernel=kernel),
         by_hand(u, v, scale, blocks, kernel),
     )
     results = [(loss.detach(), *torch.autograd.grad(loss, (u, v, scale))) for loss in losses]
@@ -169,8 +170,8 @@ def test_a_column_stands_for_the_sales_it_was_drawn_from() -> None:
 
 def test_bfloat16_operands_stay_within_a_hundredth() -> None:
     u, v, scale, blocks = random_case(3, heights=(64, 64), columns=50, dtype=torch.float32)
-    exact = chunked_softmax(u, v, scale, blocks=blocks, kernel=Kernel())
-    low = chunked_softmax(u, v, scale, blocks=blocks, kernel=Kernel(low=True))
+    exact = chunked_softmax(u, ColumnVectors.of(v), scale, blocks=blocks, kernel=Kernel())
+    low = chunked_softmax(u, ColumnVectors.of(v), scale, blocks=blocks, kernel=Kernel(low=True))
     assert low.dtype == torch.float32
     assert abs(float((low / exact).detach()) - 1) < 1e-2
     du, dlow = (torch.autograd.grad(loss, u)[0] for loss in (exact, low))
@@ -186,7 +187,7 @@ def test_a_masked_column_gets_no_push() -> None:
         targets=targets_of([[2]], dtype=torch.float64),
         past=torch.tensor([[4, 5, 6]]),
     )
-    loss = chunked_softmax(u, v, scale, blocks=[only], kernel=Kernel())
+    loss = chunked_softmax(u, ColumnVectors.of(v), scale, blocks=[only], kernel=Kernel())
     dv = torch.autograd.grad(loss, v)[0]
     assert torch.all(dv[[4, 5, 6]] == 0)
     assert torch.all(dv[[0, 1, 2, 3]].norm(dim=1) > 0)
@@ -199,7 +200,7 @@ def test_a_target_outside_the_columns_pulls_and_pushes_nothing_away() -> None:
     )
     offset = torch.tensor([0.0] * 6 + [-torch.inf], dtype=torch.float64)
     only = Block(slice(0, 1), slice(0, 7), offset, outside)
-    loss = chunked_softmax(u, v, scale, blocks=[only], kernel=Kernel())
+    loss = chunked_softmax(u, ColumnVectors.of(v), scale, blocks=[only], kernel=Kernel())
     logits = (scale * v @ u[0]).detach()
     others = torch.arange(8) != 6
     torch.testing.assert_close(loss.detach(), logits[others].logsumexp(0) - logits[7])
@@ -212,7 +213,7 @@ def test_a_row_whose_every_column_is_its_own_costs_nothing() -> None:
     u, v, scale, _ = random_case(1, heights=(1,), columns=3, dtype=torch.float32)
     targets = replace(targets_of([[0, 1]]), weight=torch.tensor([0.5, 0.5]))
     block = Block(slice(0, 1), slice(0, 3), torch.tensor([0.0, 0.0, -torch.inf]), targets)
-    loss = chunked_softmax(u, v, scale, blocks=[block], kernel=Kernel())
+    loss = chunked_softmax(u, ColumnVectors.of(v), scale, blocks=[block], kernel=Kernel())
     grads = torch.autograd.grad(loss, (u, v, scale))
     assert torch.equal(loss.detach(), torch.zeros(()))
     assert all(torch.all(grad == 0) for grad in grads)
@@ -222,14 +223,16 @@ def test_repeats_have_equal_bits() -> None:
     u, v, scale, blocks = random_case(5, heights=(300, 200), columns=60, dtype=torch.float32)
     runs = []
     for _ in range(2):
-        loss = chunked_softmax(u, v, scale, blocks=blocks, kernel=Kernel(chunk=64))
+        loss = chunked_softmax(
+            u, ColumnVectors.of(v), scale, blocks=blocks, kernel=Kernel(chunk=64)
+        )
         runs.append((loss, *torch.autograd.grad(loss, (u, v, scale))))
     assert all(starmap(torch.equal, zip(*runs, strict=True)))
 
 
 def test_a_second_derivative_is_refused() -> None:
     u, v, scale, blocks = random_case(0, dtype=torch.float64)
-    loss = chunked_softmax(u, v, scale, blocks=blocks, kernel=Kernel())
+    loss = chunked_softmax(u, ColumnVectors.of(v), scale, blocks=blocks, kernel=Kernel())
     with pytest.raises(RuntimeError, match="differentiable once"):
         torch.autograd.grad(loss, u, create_graph=True)
 
@@ -244,6 +247,8 @@ def test_the_logits_of_all_rows_never_exist_at_once() -> None:
     )
     u, v = torch.randn(rows, 8), torch.randn(columns, 8)
     with torch.profiler.profile(profile_memory=True) as profile:
-        chunked_softmax(u, v, torch.tensor(1.0), blocks=[block], kernel=Kernel(chunk=128))
+        chunked_softmax(
+            u, ColumnVectors.of(v), torch.tensor(1.0), blocks=[block], kernel=Kernel(chunk=128)
+        )
     largest = max(event.cpu_memory_usage for event in profile.events())
     assert largest < 8 * 128 * columns * 4
