@@ -28,6 +28,7 @@ from recsys.runs.spec import Data, Train
 from recsys.towers.fit import fit
 from recsys.towers.job import TowerJob
 from recsys.towers.spec import Causal, TwoTower
+from recsys.towers.warm import settled
 
 IDS = TwoTower(
     id="free",
@@ -83,7 +84,7 @@ def trained(task: Task, towers: TwoTower, folder: Path, *, steps: int = 0) -> Tr
         towers=towers.model_copy(update=unjudged),
         folder=folder,
     )
-    return Trained(job, steps=steps)
+    return Trained(settled(job), steps=steps)
 
 
 def pairs_of(requests: Requests) -> tuple[I64, I64]:

@@ -114,9 +114,10 @@ class Causal(Spec):
     """Chance that training hides a coordinate of what a layer adds, for a whole stretch."""
     gap_buckets: Annotated[int, Field(ge=2, le=256)] = 32
     """Steps of log time between two events, from a minute to eight years."""
-    period_days: Count = 1
+    period_days: CountOrNone = 0
     """Days of training whose requests share a decision time, the first of them, in sets that never
-    close: a step asks at as many as its stretches span, and each has columns of its own."""
+    close: a step asks at as many as its stretches span, and each has columns of its own.
+    0 = as many days as leave about 16 decision times."""
 
 
 Encoder = Annotated[

@@ -130,20 +130,26 @@ class Cut:
         )
 
 
+_PERIODS = 16
+"""Decision times that are left where a setting does not say how many days share one."""
+
+
 def by_period(requests: Requests, days: int) -> Requests:
     """Let requests within so many days share one decision time: the first of them.
 
     A step reads whole stretches, whatever their times, and each decision time is one more row of
-    columns. What launched since that time is not on the shelf, and so no outcome.
+    columns. What launched since that time is not on the shelf, and so no outcome. With `days` = 0
+    about 16 decision times are left where all share one shelf, and all of them elsewhere.
 
     Raises:
         SettingError: each decision time has a shelf of its own.
     """
+    if not days:
+        days = _days(requests)
     if days == 1:
         return requests
-    where = np.full(int(requests.shelf_sale.max(initial=-1)) + 1, -1)
-    where[requests.shelf_sale] = np.arange(len(requests.shelf_sale))
-    if (where[requests.shelf_sale] != np.arange(len(requests.shelf_sale))).any():
+    place = _places(requests)
+    if place is None:
         raise SettingError(
             "towers.encoder.period_days lets days share a shelf",
             "here sales open and close: each decision time has its own",
@@ -153,8 +159,8 @@ def by_period(requests: Requests, days: int) -> Requests:
     first = np.flatnonzero(np.diff(period, prepend=-1))
     group = np.searchsorted(first, requests.group, side="right") - 1
     start, end = requests.shelf_start[first], requests.shelf_end[first]
-    place = where[requests.target_sale]
     asked_in = np.repeat(group, np.diff(requests.target_ptr))
+    place = place[requests.target_sale]
     merged = replace(
         requests,
         group_at=requests.group_at[first],
@@ -163,3 +169,18 @@ def by_period(requests: Requests, days: int) -> Requests:
         group=group.astype(np.int32),
     ).keeping((place >= start[asked_in]) & (place < end[asked_in]))
     return merged.take(np.lexsort((merged.at, merged.member, merged.group)))
+
+
+def _days(requests: Requests) -> int:
+    if _places(requests) is None or requests.num_groups <= _PERIODS:
+        return 1
+    span = int(requests.group_at[-1] - requests.group_at[0])
+    return max(1, round(span / (DAY * _PERIODS)))
+
+
+def _places(requests: Requests) -> I64 | None:
+    """Return where each sale stands on the one shelf that all groups are slices of, else None."""
+    cells = np.arange(len(requests.shelf_sale))
+    place = np.full(int(requests.shelf_sale.max(initial=-1)) + 1, -1)
+    place[requests.shelf_sale] = cells
+    return place if np.array_equal(place[requests.shelf_sale], cells) else None

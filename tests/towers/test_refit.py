@@ -17,7 +17,16 @@ from recsys.towers.spec import Cpu, Ddp, Spectral, TwoTower
 from tests.towers.following import assert_same_bits, killed_at, newest, state_of
 from tests.towers.shops import GENTLE, Shop, job
 
-FOUR = TwoTower(dim=8, epochs=4, table_rate=0.05, patience=0, balance=(1.0, 2.0, 4.0), refit=True)
+FOUR = TwoTower(
+    dim=8,
+    epochs=4,
+    rate=0.5,
+    table_rate=1.0,
+    patience=0,
+    balance=(1.0, 2.0, 4.0),
+    refit=True,
+)
+"""At rates so high the later epochs are worse, and an earlier one is chosen."""
 
 
 def twice(shop: Shop, folder: Path, towers: TwoTower = FOUR) -> TowerJob:

@@ -140,6 +140,24 @@ def test_days_share_the_decision_time_and_shelf_of_the_first(baskets: Shop) -> N
     assert np.array_equal(np.lexsort(keys[::-1]), np.arange(len(merged)))
 
 
+def test_by_themselves_sets_that_never_close_keep_sixteen_decision_times(
+    shop: Shop, baskets: Shop
+) -> None:
+    assert by_period(shop.blocks.towers, 0) is shop.blocks.towers
+    few = baskets.blocks.towers
+    assert by_period(few, 0) is few
+    spread = replace(few, group_at=few.group_at[0] + (few.group_at - few.group_at[0]) * 40)
+    many = replace(
+        spread,
+        group_at=np.sort(np.concatenate((spread.group_at, spread.group_at + 20 * DAY))),
+        shelf_start=np.repeat(spread.shelf_start, 2),
+        shelf_end=np.repeat(spread.shelf_end, 2),
+        group=2 * spread.group,
+    )
+    assert many.num_groups > 16
+    assert 12 <= by_period(many, 0).num_groups <= 17
+
+
 def test_shelves_that_close_share_nothing(shop: Shop) -> None:
     with pytest.raises(SettingError, match="period_days"):
         by_period(shop.blocks.towers, 2)
