@@ -27,7 +27,7 @@ _OF_THE_PAST = ("popular", "popular_7d", "own_counts", "item_knn", "ease", "gf_c
 """Baselines that know a sale by its own engagements alone."""
 _METRICS = ("ndcg", "recall", "mrr", "hit", "discovery_rate", "discovery_hits", "ild", "coverage")
 _SLICES = (
-    ("Age of the sale", ("day0", "older")),
+    ("Age of the sale", ("six_hours", "after_six_hours", "day0", "older")),
     ("The brand, to the member", ("known_brand", "new_brand")),
     ("Contact with the sale", ("first_contact", "repeat")),
     ("Events in the member's past", ("history",)),

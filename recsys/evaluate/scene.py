@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from recsys.data.popularity import Popularity
 from recsys.domain.arrays import F32, I32, I64, NONE, Bool
 from recsys.domain.dataset import Dataset
-from recsys.domain.events import DAY, KIND_WEIGHTS, Kind
+from recsys.domain.events import DAY, HOUR, KIND_WEIGHTS, QUICK, Kind
 from recsys.domain.requests import Requests
 from recsys.evaluate.content import content
 from recsys.evaluate.metrics import Relevant
@@ -23,6 +23,7 @@ CELLS = 2_000_000
 """Cells of the widest matrix of a chunk: 16 MB of keys."""
 COMPLEMENTS: Mapping[str, str] = {
     "day0": "older",
+    "six_hours": "after_six_hours",
     "curated": "not_curated",
     "known_brand": "new_brand",
     "repeat": "first_contact",
@@ -89,7 +90,8 @@ class Scene:
     """Column of each target, I64[t]."""
     relevant: Relevant
     pools: Mapping[str, Bool]
-    """Keys of COMPLEMENTS -> the sales of that pool, Bool[1 or n, s]."""
+    """Keys of COMPLEMENTS -> the sales of that pool, Bool[1 or n, s]; `six_hours` stands only
+    where outcomes come within three."""
     percentile: F32
     """Place of each sale by engagements so far, 0.5 = the middle, F32[1 or n, s]."""
     own_mix: F32
@@ -187,8 +189,10 @@ def _pools(
     age = requests.group_at[group] - stage.dataset.opens_at[sales]
     again = where[before.sale] >= 0
     repeat = marked((before.row[again], where[before.sale[again]]), shape)
-    return {
-        "day0": (age < DAY)[None, :],
+    young = {"day0": (age < DAY)[None, :]}
+    if 1 < requests.outcome_us <= QUICK:
+        young["six_hours"] = (age < 6 * HOUR)[None, :]
+    return young | {
         "curated": requests.curated(group)[None, :],
         "known_brand": known(before, sales, maker=(stage.maker, stage.nobody), num=shape[0]),
         "repeat": repeat,

@@ -36,7 +36,8 @@ RECENT = {
 }
 """Popularity of the last hours, judged as well where outcomes come within three."""
 HEADLINE = (
-    r"^(all|day0|older|new_brand|known_brand|curated|not_curated|repeat|first_contact)"
+    r"^(all|day0|older|six_hours|after_six_hours|new_brand|known_brand|curated|not_curated"
+    r"|repeat|first_contact)"
     r"/(mrr|auc|(recall|capped_recall|hit|ndcg|value_ndcg|purchase_ndcg|debiased_recall)_at_\d+)$"
 )
 """Figures that may decide: high is good, and slices of sales."""
@@ -56,7 +57,8 @@ class Evaluate(Spec):
     """The figure that decides, as slice/metric, at one of ks; the slice is all where a catalogue
     never closes and where no request has an outcome in the slice."""
     slices: tuple[Slices, ...] = get_args(Slices)
-    """Families of slices beside all: by sale (day0, older, new_brand, known_brand, curated,
+    """Families of slices beside all: by sale (day0, older, six_hours and after_six_hours where
+    outcomes come within three hours, new_brand, known_brand, curated,
     not_curated, repeat, first_contact), by length of history, by channel of the first outcome."""
     require: Annotated[str, Field(pattern=r"^$|^\s*(\w+:)?([\w-]+/)?\w+\s*>\s*[\w.+-]+\s*$")] = ""
     """A gate, e.g. day0/ndcg_at_10>popular, ndcg_at_10>0.2 or slates:ndcg_at_6>editor; taste is

@@ -170,19 +170,21 @@ class CausalHistory(nn.Module):
     ) -> Tensor:
         """Return h after each event of M pasts, oldest first, [M, L, D]; `x` newest first.
 
-        A hidden event (`keep` bool [M, L]) is seen by none and says nothing of itself, but what
-        was known by then can still be asked for at its place. `key` int64 [M] keys dropout.
+        A hidden event (`keep` bool [M, L]) changes nothing: after it stands what stood before it,
+        or zero. `key` int64 [M] keys dropout.
         """
         line = Sequence.of(window.valid)
         stream, days = self._stream(x, window, line)
-        kept = keep.gather(1, line.slot)
-        stream = stream * kept[..., None]
+        kept = keep.gather(1, line.slot) & (line.ago >= 0)
         hide = Hiding(noise, key, self.dropout)
         apart = self._between(days, kept)
         for number, layer in enumerate(self.layers):
             stream = layer(stream, stream, apart, hide=hide, number=number)
         h: Tensor = self.out(plain_norm(stream))
-        return h
+        newest = torch.where(kept, torch.arange(kept.shape[1], device=kept.device), -1)
+        newest = newest.cummax(dim=1).values
+        at = newest.clamp(min=0)[..., None].expand(-1, -1, h.shape[2])
+        return h.gather(1, at) * (newest >= 0)[..., None]
 
     def _stream(self, x: Tensor, window: Window, line: Sequence) -> tuple[Tensor, Tensor]:
         """Return x and how it came about, [B, L, D], and days before the window's instant."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from recsys.domain.arrays import NONE
 from recsys.domain.dataset import Dataset
-from recsys.domain.events import DAY, KIND_WEIGHTS, Channel, Kind
+from recsys.domain.events import DAY, HOUR, KIND_WEIGHTS, QUICK, Channel, Kind
 from recsys.domain.requests import Requests
 from recsys.evaluate.content import content
 
@@ -78,8 +78,16 @@ class Asked:
             "known_brand": {s for s in self.shelf if makers[s] in met or s in lately},
             "repeat": known & set(self.shelf),
         }
-        rest = {"day0": "older", "curated": "not_curated", "known_brand": "new_brand",
-                "repeat": "first_contact"}  # fmt: skip
+        if 1 < self.requests.outcome_us <= QUICK:
+            hours = young + 18 * HOUR
+            pools["six_hours"] = {sale for sale in self.shelf if opened[sale] > hours}
+        rest = {
+            "day0": "older",
+            "six_hours": "after_six_hours",
+            "curated": "not_curated",
+            "known_brand": "new_brand",
+            "repeat": "first_contact",
+        }
         return pools | {rest[name]: set(self.shelf) - pool for name, pool in pools.items()}
 
     def named(self) -> set[str]:

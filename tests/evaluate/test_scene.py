@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from recsys.domain.dataset import Dataset
-from recsys.domain.events import DAY, Channel, Kind
+from recsys.domain.events import DAY, HOUR, Channel, Kind
 from recsys.domain.requests import Requests
 from recsys.evaluate import scene as scene_module
 from recsys.evaluate.past import columns, marked, past, summed
@@ -86,6 +88,13 @@ def test_a_sale_is_young_for_a_day_after_it_opens() -> None:
     assert young == [[False, False, False, True, True]]
 
 
+def test_where_outcomes_come_at_once_six_hours_are_a_slice_too() -> None:
+    for at, wanted in ((2.2, [False, False, False, True, True]), (2.3, [False] * 5)):
+        data, asked = made(Ask(0, {}), stand=Stand(at, SHELF))
+        assert "six_hours" not in pools_of(data, asked)
+        assert pools_of(data, replace(asked, outcome_us=HOUR))["six_hours"] == [wanted]
+
+
 def test_pools_of_a_member_follow_what_they_did() -> None:
     pools = pools_of(*made(Ask(0, {}), Ask(1, {}), Ask(2, {})))
     assert pools["curated"] == [[False, True, False, False, False]]
@@ -100,7 +109,7 @@ def test_pools_of_a_member_follow_what_they_did() -> None:
         [False, False, False, False, True],
         [False] * 5,
     ]
-    assert pools.keys() == COMPLEMENTS.keys()
+    assert pools.keys() == COMPLEMENTS.keys() - {"six_hours"}
 
 
 def test_a_shop_without_brands_goes_by_categories() -> None:
