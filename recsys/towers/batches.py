@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.domain.arrays import I64
+from recsys.domain.arrays import I64, Bool
 from recsys.domain.requests import Requests
 from recsys.towers.hidden import hidden, without
 from recsys.towers.lately import Lately
@@ -204,8 +204,7 @@ class Assembler:
         Nothing here waits for a GPU.
         """
         asks = [
-            Ask(chunk.group, chunk.rows, chunk.rows[self.share.rank :: self.share.world])
-            for chunk in chunks
+            Ask(chunk.group, chunk.rows, chunk.rows[self._mine(chunk.rows)]) for chunk in chunks
         ]
         mine = np.concatenate([one.mine for one in asks])
         asked = ask(
@@ -233,6 +232,14 @@ class Assembler:
             blocks=columns.blocks,
             rows=sum(len(chunk.rows) for chunk in chunks) if rows is None else rows,
         )
+
+    def _mine(self, rows: I64) -> slice | Bool:
+        """Tell which rows of a chunk this process computes: whole stretches where there are any."""
+        rank, world = self.share.rank, self.share.world
+        if self.cut is None:
+            return slice(rank, None, world)
+        mine: Bool = self.cut.of[rows] % world == rank
+        return mine
 
     def _places(self, events: Tensor, columns: Tensor) -> tuple[I64, Tensor]:
         """Return the sales a step needs and, for every sale, its place among them.

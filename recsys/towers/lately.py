@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +13,24 @@ from recsys.domain.arrays import I64
 from recsys.domain.events import DAY, HOUR
 from recsys.towers.resident import SECOND, Resident
 
+_ROOM = 8
+"""Cells of the largest table of counts, for each event that is counted in it."""
+
 
 @dataclass(frozen=True)
 class Lately:
-    """`Resident.as_of` at fixed instants, as one search in sorted keys on the device."""
+    """`Resident.as_of` at fixed instants, on the device.
+
+    Counts lie ready in a table by instant and sale where it is small beside the events; elsewhere
+    they are one search in sorted keys.
+    """
 
     keys: tuple[Tensor, ...]
     """sale * (instants + 1) + number of instants at or before an event, ascending, int64 [n]:
-    for each event itself, then for it that much later than it was, for each window."""
+    for each event itself, then for it that much later than it was, for each window; none beside a
+    table."""
+    table: Tensor | None
+    """Counts in all and in each window by instant * sales + sale, int [g * S, 1 + windows]."""
     sale_start: Tensor
     """First event of each sale among the keys, int64 [S]."""
     second: Tensor
@@ -29,26 +40,63 @@ class Lately:
 
     @classmethod
     def of(cls, resident: Resident, instants: I64, hours: tuple[float, ...]) -> Lately:
-        """Sort the engagements by sale and by the first of the instants (UTC us) that saw them."""
+        """Count or sort the engagements by sale and by the first of the instants (UTC us) after."""
         popularity, device = resident.popularity, resident.device
         sale = np.repeat(np.arange(resident.num_sales), np.diff(popularity.sale_ptr))
-        keys = []
-        for late in (0, *(int(h * HOUR) for h in hours)):
-            # an event counts for an instant if it lies strictly before it
-            seen = np.searchsorted(instants, popularity.times + late, side="right")
-            keys.append(torch.from_numpy(sale * (len(instants) + 1) + seen).to(device))
+        # an event counts for an instant if it lies strictly before it
+        seen = [
+            np.searchsorted(instants, popularity.times + late, side="right")
+            for late in (0, *(int(h * HOUR) for h in hours))
+        ]
+        keys: tuple[Tensor, ...] = ()
+        table = None
+        if tabled(len(instants) * resident.num_sales, len(sale)):
+            table = torch.from_numpy(_table(sale, seen, shape=(len(instants), resident.num_sales)))
+            table = table.to(device)
+        else:
+            keys = tuple(
+                torch.from_numpy(sale * (len(instants) + 1) + one).to(device) for one in seen
+            )
         host = [popularity.sale_ptr[:-1].copy(), (instants - resident.epoch) / SECOND]
         start, second = (torch.from_numpy(one).to(device) for one in host)
         opens = torch.from_numpy((resident.opens_at - resident.epoch) / SECOND).to(device)
-        return cls(tuple(keys), start, second, opens)
+        return cls(keys, table, start, second, opens)
 
     def __call__(self, sales: Tensor, instant: Tensor) -> Tensor:
         """Return what `Resident.as_of` returns for sales at instants (numbers), float32 [k, A]."""
+        age = (self.second[instant] - self.opens[sales]).clamp_(min=0)
+        hours = (age * (SECOND / HOUR)).log1p().float()
+        young = (age < DAY / SECOND).float()
+        counts = self._counts(sales, instant).float().log1p()
+        return torch.cat((counts, hours[:, None], young[:, None]), dim=1)
+
+    def _counts(self, sales: Tensor, instant: Tensor) -> Tensor:
+        """Return counts in all and in each window [k, 1 + windows]."""
+        if self.table is not None:
+            return self.table.index_select(0, instant * len(self.opens) + sales)
         wanted = sales * (len(self.second) + 1) + instant
         before, *older = [torch.searchsorted(key, wanted, right=True) for key in self.keys]
-        counts = [before - self.sale_start[sales], *(before - end for end in older)]
-        age = (self.second[instant] - self.opens[sales]).clamp_(min=0)
-        hours = (age * (SECOND / HOUR)).log1p()
-        young = age < DAY / SECOND
-        columns = [*(count.log1p() for count in counts), hours, young]
-        return torch.stack([column.float() for column in columns], dim=1)
+        return torch.stack((before - self.sale_start[sales], *(before - end for end in older)), 1)
+
+
+def tabled(cells: int, events: int) -> bool:
+    """Tell whether counts of so many events at instants times sales cells lie in a table."""
+    return cells <= _ROOM * events
+
+
+def narrowest(most: int) -> type[np.int16 | np.int32]:
+    """Return the type that holds counts up to `most`."""
+    return np.int16 if most <= np.iinfo(np.int16).max else np.int32
+
+
+def _table(sale: I64, seen: list[I64], *, shape: tuple[int, int]) -> np.ndarray[Any, Any]:
+    """Return counts before each instant, in all and in each window, int[instants * sales, w]."""
+    instants, sales = shape
+    kind = narrowest(int(np.bincount(sale, minlength=1).max()))
+    table = np.empty((instants * sales, len(seen)), dtype=kind)
+    for window, one in enumerate(seen):
+        cell = np.bincount(one * sales + sale, minlength=(instants + 1) * sales)
+        cell = cell.reshape(-1, sales)[:instants]
+        table[:, window] = np.cumsum(cell, axis=0, out=cell).ravel()
+    table[:, 1:] = table[:, :1] - table[:, 1:]
+    return table

@@ -13,6 +13,7 @@ from recsys.domain.errors import NoRoomError
 from recsys.towers.batches import Sampler
 from recsys.towers.device import Device
 from recsys.towers.job import TowerJob
+from recsys.towers.lately import narrowest, tabled
 from recsys.towers.losses import resolve
 from recsys.towers.resident import rows_in_use
 from recsys.towers.spec import Causal, Full, LiveShelf, Sampled
@@ -131,10 +132,16 @@ def _others(job: TowerJob) -> int:
 
 def _data(job: TowerJob) -> int:
     """Bytes of histories, features, requests, and of the keys that counts are looked up by."""
-    events, windows = len(job.dataset.history), 1 + len(job.towers.popularity_hours)
-    requests = job.train
+    history, windows = job.dataset.history, 1 + len(job.towers.popularity_hours)
+    events, requests = len(history), job.train
+    cells = requests.num_groups * job.dataset.num_sales
+    counts = _INT * events * windows
+    if tabled(cells, events):
+        most = int(np.bincount(history.sale, minlength=1).max())
+        counts = np.dtype(narrowest(most)).itemsize * cells * windows
     return (
-        _INT * events * (3 + windows)
+        _INT * events * 3
+        + counts
         + sum(map(_features, (job.encoded.members, job.encoded.sales)))
         + _INT * (len(requests.shelf_sale) + len(requests))
         + (2 * _INT + _FLOAT) * len(requests.target_sale)
