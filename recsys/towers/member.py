@@ -95,7 +95,7 @@ class History(nn.Module):
         per_power = power.repeat_interleave(5, dim=0)
         both = gathered(what, torch.cat((per_what, per_power), dim=1))[:, None]
         heads = per_what.shape[1]
-        aged = torch.log1p(days[..., None] / self.half_days)
+        aged = torch.log1p(days[..., None] * self.half_days.reciprocal())
         logits = (both[..., :heads] - both[..., heads:] * aged).float()
         weight = logits.exp() * keep[..., None]
         pooled = torch.einsum("bqlk,bld->bqkd", weight, x)
