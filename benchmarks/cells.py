@@ -23,7 +23,7 @@ from recsys.domain.spec import Count, NonNegative, Spec
 from recsys.runs.load import CONFIGS
 
 CELLS = CONFIGS.parent / "docs" / "cells"
-SLICES = ("all", "day0", "older", "first_contact", "repeat")
+SLICES = ("all", "day0", "six_hours", "older", "first_contact", "repeat")
 METRICS = re.compile(r"(recall|ndcg|hit)_at_\d+|mrr|auc")
 STATUS = Path("/proc/self/status")
 """Where Linux tells what a process holds."""
