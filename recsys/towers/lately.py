@@ -26,7 +26,7 @@ class Lately:
     """
 
     keys: tuple[Tensor, ...]
-    """sale * (instants + 1) + number of instants at or before an event, ascending, int64 [n]:
+    """sale * (instants + 1) + number of instants at or before an event, ascending, int [n]:
     for each event itself, then for it that much later than it was, for each window; none beside a
     table."""
     table: Tensor | None
@@ -54,8 +54,10 @@ class Lately:
             table = torch.from_numpy(_table(sale, seen, shape=(len(instants), resident.num_sales)))
             table = table.to(device)
         else:
+            kind = key_type(len(instants), resident.num_sales)
             keys = tuple(
-                torch.from_numpy(sale * (len(instants) + 1) + one).to(device) for one in seen
+                torch.from_numpy((sale * (len(instants) + 1) + one).astype(kind)).to(device)
+                for one in seen
             )
         host = [popularity.sale_ptr[:-1].copy(), (instants - resident.epoch) / SECOND]
         start, second = (torch.from_numpy(one).to(device) for one in host)
@@ -74,7 +76,7 @@ class Lately:
         """Return counts in all and in each window [k, 1 + windows]."""
         if self.table is not None:
             return self.table.index_select(0, instant * len(self.opens) + sales)
-        wanted = sales * (len(self.second) + 1) + instant
+        wanted = (sales * (len(self.second) + 1) + instant).to(self.keys[0].dtype)
         before, *older = [torch.searchsorted(key, wanted, right=True) for key in self.keys]
         return torch.stack((before - self.sale_start[sales], *(before - end for end in older)), 1)
 
@@ -82,6 +84,11 @@ class Lately:
 def tabled(cells: int, events: int) -> bool:
     """Tell whether counts of so many events at instants times sales cells lie in a table."""
     return cells <= _ROOM * events
+
+
+def key_type(instants: int, sales: int) -> type[np.int32 | np.int64]:
+    """Return the type that holds the keys of a search."""
+    return np.int32 if sales * (instants + 1) <= np.iinfo(np.int32).max else np.int64
 
 
 def narrowest(most: int) -> type[np.int16 | np.int32]:

@@ -13,13 +13,15 @@ from recsys.domain.errors import NoRoomError
 from recsys.towers.batches import Sampler
 from recsys.towers.device import Device
 from recsys.towers.job import TowerJob
-from recsys.towers.lately import narrowest, tabled
+from recsys.towers.lately import key_type, narrowest, tabled
 from recsys.towers.losses import resolve
 from recsys.towers.resident import rows_in_use
 from recsys.towers.spec import Causal, Full, LiveShelf, Sampled
 from recsys.towers.two_tower import Sizes, TwoTowerNet
 
 _FLOAT, _INT = 4, 8
+_EVENT = 4 + 4 + 1
+"""Bytes of an event: sale, second, what."""
 _GIB = 1 << 30
 _GROUP = Path("/sys/fs/cgroup")
 _LEVERS = {
@@ -135,12 +137,13 @@ def _data(job: TowerJob) -> int:
     history, windows = job.dataset.history, 1 + len(job.towers.popularity_hours)
     events, requests = len(history), job.train
     cells = requests.num_groups * job.dataset.num_sales
-    counts = _INT * events * windows
+    kind = key_type(requests.num_groups, job.dataset.num_sales)
+    counts = np.dtype(kind).itemsize * events * windows
     if tabled(cells, events):
         most = int(np.bincount(history.sale, minlength=1).max())
         counts = np.dtype(narrowest(most)).itemsize * cells * windows
     return (
-        _INT * events * 3
+        _EVENT * events
         + counts
         + sum(map(_features, (job.encoded.members, job.encoded.sales)))
         + _INT * (len(requests.shelf_sale) + len(requests))

@@ -17,7 +17,7 @@ from recsys.towers.resident import Resident
 from recsys.towers.vectors import Vectors
 
 TOP = 10
-_CELLS, _LINES = 4_000_000, 1_000_000
+_CELLS, _LINES = 1_000_000, 1_000_000
 """Scores that exist at once, and of these those that targets are compared with."""
 _CLEARLY = 1.01
 _COMPARED = 200_000_000

@@ -103,11 +103,11 @@ class Resident:
     members: Bag
     sales: Bag
     event_sale: Tensor
-    """int64 [n]: engagements that may be learned from, by member and time."""
+    """int32 [n]: engagements that may be learned from, by member and time."""
     event_second: Tensor
-    """int64 [n]."""
+    """int32 [n]."""
     event_what: Tensor
-    """kind * 5 + channel, int64 [n]."""
+    """kind * 5 + channel, uint8 [n]."""
     log_price: Tensor
     """log(1 + price) of each sale, NaN where unknown, float32 [S]."""
     used: I64
@@ -124,12 +124,13 @@ class Resident:
         """Copy what training and export need to a device."""
         history, used = dataset.history, rows_in_use(encoded)
         epoch = int(dataset.opens_at[0]) if dataset.num_sales else 0
-        what = history.kind.astype(np.int64) * 5 + np.minimum(history.channel, 4)
+        what = history.kind.astype(np.uint8) * 5 + np.minimum(history.channel, 4).astype(np.uint8)
+        second = ((history.at - epoch) // SECOND).astype(np.int32)
         return cls(
             members=Bag.of(encoded.members, used, device),
             sales=Bag.of(encoded.sales, used, device),
-            event_sale=torch.from_numpy(history.sale.astype(np.int64)).to(device),
-            event_second=torch.from_numpy((history.at - epoch) // SECOND).to(device),
+            event_sale=torch.from_numpy(history.sale.astype(np.int32)).to(device),
+            event_second=torch.from_numpy(second).to(device),
             event_what=torch.from_numpy(what).to(device),
             log_price=torch.from_numpy(np.log1p(dataset.shop.price)).to(device),
             used=used,
@@ -163,8 +164,8 @@ class Resident:
         cell = cell.clamp_(min=0)
         seconds = (second[:, None] - self.event_second[cell]).clamp_(min=0)
         return Window(
-            sale=self.event_sale[cell] * valid,
-            what=self.event_what[cell],
+            sale=self.event_sale[cell] * valid.long(),
+            what=self.event_what[cell].long(),
             days=seconds.float() * (SECOND / DAY),
             valid=valid,
             so_far=(stop - start).float(),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 _HELD = Path("/proc/self/statm")
 """Where Linux tells how many pages a process holds; the second number counts them."""
-_SLACK = 200 << 20
+_SLACK = 100 << 20
 """Bytes freed and not given back that training puts up with: less than a large step frees, for
 the heap grows with each of these otherwise (docs/log.md); small steps never come to it."""
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import pad, softplus
 
 from recsys.domain.arrays import I64
 from recsys.towers.column_vectors import ColumnVectors
 
 _NEVER = -1e30
+_ROWS = 64
+"""Rows of a product in bfloat16 are a multiple of it on a CPU."""
 _CELLS = 1 << 28
 """Logits that exist at once, at most."""
 
@@ -210,7 +212,8 @@ class _Sums:
         """
         rows = slice(block.rows.start + span[0], block.rows.start + span[1])
         u, v = self._low(self.u[rows] * self.scale), self._low(self.v[block.columns])
-        logits, beta = u @ v.T, None
+        u, height = self._whole(u), span[1] - span[0]
+        logits, beta = (u @ v.T)[:height], None
         if self.kernel.top_k:
             scores = logits.to(self.du.dtype) / self.scale
             beta = threshold(scores, block.offset, self.kernel.top_k)
@@ -219,7 +222,8 @@ class _Sums:
         negatives = sums(logits, block.offset)
         pull, push = self._pairs(block, span, negatives, beta=beta)
         pushed = shares_of(logits, block.offset, total=negatives, push=push)
-        du = (pushed @ v).to(self.du.dtype)
+        pushed = self._whole(pushed)
+        du = (pushed @ v)[:height].to(self.du.dtype)
         # sum_ij share_ij s_ij / scale, without another pass over all logits
         self.dscale += (du * self.u[rows]).sum() - pull
         self.du[rows] += du * self.scale
@@ -247,6 +251,12 @@ class _Sums:
         self.dbias.index_add_(0, column, here[:, -1:] * -tug)
         push = torch.zeros_like(negatives).index_add_(0, row, self.kernel.sharpness * pull)
         return (pull * cosine).sum(), push
+
+    def _whole(self, rows: Tensor) -> Tensor:
+        """Pad rows of bfloat16 with zeros: a CPU keeps what it made for each shape of a product."""
+        if not self.kernel.low or rows.device.type != "cpu":
+            return rows
+        return pad(rows, (0, 0, 0, -len(rows) % _ROWS))
 
     def _low(self, values: Tensor) -> Tensor:
         return values.bfloat16() if self.kernel.low else values

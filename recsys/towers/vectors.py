@@ -17,7 +17,7 @@ from recsys.towers.two_tower import TwoTowerNet, ask
 
 _ROWS = 4096
 """Sales computed at once."""
-_EVENTS = 32 * 4096
+_EVENTS = 32 * 1024
 """Events of members computed at once, so that a long history takes no more memory."""
 
 
@@ -29,14 +29,12 @@ class Vectors:
     ) -> None:
         """Compute x of all sales once: S x D twice in memory; `columns` follow the towers' own."""
         self.net, self.resident, self.columns = net, resident, columns
-        parts = [
-            self._x(np.arange(first, min(first + _ROWS, resident.num_sales)))
-            for first in range(0, resident.num_sales, _ROWS)
-        ]
-        dim = net.spec.dim
-        blank = torch.zeros(0, dim, device=resident.device)
-        self.z = torch.cat([blank, *(z for z, _ in parts)])
-        self.x = torch.cat([blank, *(x for _, x in parts)])
+        shape = resident.num_sales, net.spec.dim
+        self.z, self.x = (torch.empty(shape, device=resident.device) for _ in range(2))
+        for first in range(0, resident.num_sales, _ROWS):
+            rows = np.arange(first, min(first + _ROWS, resident.num_sales))
+            here = slice(first, first + len(rows))
+            self.z[here], self.x[here] = self._x(rows)
 
     @torch.no_grad()
     def _x(self, rows: I64) -> tuple[Tensor, Tensor]:

@@ -7,20 +7,28 @@ import pytest
 import torch
 
 from recsys.domain.events import HOUR
+from recsys.towers import lately as lately_module
 from recsys.towers.job import timely
-from recsys.towers.lately import Lately
+from recsys.towers.lately import Lately, key_type, narrowest
 from recsys.towers.spec import TwoTower
 from recsys.towers.vectors import Vectors
 from tests.towers.shops import SMALL, Shop
 
 
+@pytest.mark.parametrize("room", [0, 1_000])
 @pytest.mark.parametrize("hours", [(24.0,), (0.25, 1.0, 3.0, 24.0)])
 def test_training_sees_what_export_sees_of_each_sale(
-    shop: Shop, endless: Shop, hours: tuple[float, ...]
+    shop: Shop,
+    endless: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    room: int,
+    hours: tuple[float, ...],
 ) -> None:
+    monkeypatch.setattr(lately_module, "_ROOM", room)
     for some in (shop, endless):
         instants = some.blocks.towers.group_at
         lately = Lately.of(some.resident, instants, hours)
+        assert (lately.table is None) is (room == 0)
         sales = np.arange(some.dataset.num_sales)
         seen = 0.0
         for number, at in enumerate(instants.tolist()):
@@ -31,9 +39,11 @@ def test_training_sees_what_export_sees_of_each_sale(
         assert seen > 0
 
 
+@pytest.mark.parametrize("room", [0, 1_000])
 def test_an_event_at_the_very_instant_or_at_the_edge_of_a_window_counts_for_one_side(
-    shop: Shop,
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
+    monkeypatch.setattr(lately_module, "_ROOM", room)
     popularity = shop.resident.popularity
     sale = int(np.argmax(np.diff(popularity.sale_ptr)))
     first = int(popularity.times[popularity.sale_ptr[sale]])
@@ -79,3 +89,10 @@ def test_towers_start_as_the_popularity_of_the_shortest_window(endless: Shop) ->
     # logits differ from log(1 + count) by one constant
     torch.testing.assert_close(bias - bias[0], above - above[0], rtol=1e-3, atol=1e-3)
     assert counts.max() > counts.min()
+
+
+def test_numbers_are_as_narrow_as_they_may_be() -> None:
+    assert narrowest(32_767) is np.int16
+    assert narrowest(32_768) is np.int32
+    assert key_type(9, 1 << 27) is np.int32
+    assert key_type(15, 1 << 27) is np.int64

@@ -70,7 +70,8 @@ def test_data_are_counted_almost_to_the_byte(
     feed = prepare(asked, resolve(Cpu())).feed
     assembler: Assembler = feed.assembler
     resident: Resident = assembler.resident
-    there = held(resident) + held(assembler.planner.board) + held(assembler.lately)
+    planner = assembler.planner
+    there = held(resident) + held(planner.board) + held(planner.share) + held(assembler.lately)
     assert need(asked, ONE).parts["data"] == pytest.approx(there, rel=0.05)
 
 

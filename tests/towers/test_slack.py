@@ -22,7 +22,7 @@ def gaps(mib: int) -> list[np.ndarray]:
 
 def test_gaps_in_the_heap_are_given_back_once_they_are_large() -> None:
     slack = Slack()
-    few = gaps(128)
+    few = gaps(64)
     before = held()
     slack()
     assert held() > before - (16 << 20), "a little is put up with"
@@ -30,4 +30,4 @@ def test_gaps_in_the_heap_are_given_back_once_they_are_large() -> None:
     before = held()
     slack()
     assert held() < before - (256 << 20)
-    assert len(few) + len(many) == (64 + 300) * 16
+    assert len(few) + len(many) == (32 + 300) * 16
