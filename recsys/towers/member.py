@@ -158,30 +158,30 @@ class MemberTower(nn.Module):
     ) -> Tensor:
         """Return u [B, D]; `x` of the events read, `log_price` [S], noise only in training."""
         keep, blank, fields = self._dropout(bag, asked, noise)
-        h = self._past(x, asked, keep, noise=noise)
+        if asked.stretches is None:
+            h = self._alone(x, asked, keep, noise=noise)
+        else:
+            h = self._together(x, asked.stretches, noise=noise) * ~blank[:, None]
         q = self.fields(table, bag, asked.member, cells=asked.cells, keep=fields)
         q = q + self._lately(asked.window, log_price, blank)
         y = h + q + self.mlp(torch.cat((h, q), dim=1))
         unit = normalize(y[:, :-1], dim=1, eps=1e-6)
         return torch.cat((unit, torch.ones_like(unit[:, :1])), dim=1)
 
-    def _past(self, x: Tensor, asked: Asked, keep: Tensor, *, noise: Noise | None) -> Tensor:
-        """Return h [B, D]; `keep` bool [B, L]."""
-        reader: nn.Module | None = self.reader
-        if asked.stretches is not None and isinstance(reader, CausalHistory):
-            together = self._together(reader, x, asked.stretches, noise=noise)
-            return together * keep.any(dim=1, keepdim=True)
+    def _alone(self, x: Tensor, asked: Asked, keep: Tensor, *, noise: Noise | None) -> Tensor:
+        """Return h [B, D], each request's past read in its window; `keep` bool [B, L]."""
         window = asked.window
         days, shown = window.days[:, None], keep[:, None]
         h: Tensor = self.history(x, window.what, days=days, keep=shown)[:, 0]
-        if reader is not None:
-            h = h + reader(x, window, keep, request=asked.request, noise=noise)
+        if self.reader is not None:
+            h = h + self.reader(x, window, keep, request=asked.request, noise=noise)
         return h
 
-    def _together(
-        self, reader: CausalHistory, x: Tensor, stretches: Stretches, *, noise: Noise | None
-    ) -> Tensor:
+    def _together(self, x: Tensor, stretches: Stretches, *, noise: Noise | None) -> Tensor:
         """Return h [B, D] from x of the stretches' events [M, L, D]."""
+        reader: nn.Module | None = self.reader
+        if not isinstance(reader, CausalHistory):
+            raise TypeError("stretches are read by the causal encoder alone")
         window, key = stretches.window, stretches.key
         keep = window.valid
         if noise is not None:

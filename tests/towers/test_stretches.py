@@ -93,6 +93,23 @@ def test_dropout_is_that_of_the_stretch_whatever_else_is_in_the_step(baskets: Sh
     assert not torch.allclose(every, made(rows, None), atol=1e-3)
 
 
+def test_an_event_is_hidden_once_and_not_twice(baskets: Shop) -> None:
+    requests, resident = baskets.blocks.towers, baskets.resident
+    spec = CAUSAL.model_copy(update={"event_dropout": 0.3, "history_dropout": 0.0})
+    net = shaken(baskets.net(spec))
+    seen = requests.history_end - resident.member_ptr[requests.member]
+    rows, cut = np.flatnonzero(seen == 1), Cut.of_requests(requests, length=spec.history)
+    x, hidden = Vectors(net, resident).x, 0
+    pasts: list[torch.Tensor] = []
+    net.member_tower.mlp.register_forward_pre_hook(lambda _, given: pasts.append(given[0]))
+    for step in range(30):
+        asked = ask(resident, past_of(requests, rows), length=spec.history, request=rows)
+        asked = replace(asked, stretches=cut.carried(requests, rows, resident))
+        net.member_vectors(resident, asked, x[asked.read.sale], noise=Noise.of(1, 0, step))
+        hidden += int((pasts[-1][:, : spec.dim].abs().sum(dim=1) == 0).sum())
+    assert hidden / (30 * len(rows)) == pytest.approx(0.3, abs=0.05)
+
+
 @settings(max_examples=15, deadline=None)
 @given(rows=st.integers(1, 200), length=st.integers(1, 20), epoch=st.integers(0, 9))
 def test_a_step_takes_whole_stretches_and_each_once(
