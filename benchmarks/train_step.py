@@ -83,9 +83,9 @@ def resident_of(size: Size, device: torch.device) -> tuple[Resident, Sizes]:
     resident = Resident(
         members=Bag.of(members, used, device),
         sales=Bag.of(sales, used, device),
-        event_sale=torch.from_numpy(sale).to(device),
-        event_second=torch.from_numpy(at // 1_000_000).to(device),
-        event_what=torch.from_numpy(rng.integers(0, 30, events)).to(device),
+        event_sale=torch.from_numpy(sale.astype(np.int32)).to(device),
+        event_second=torch.from_numpy((at // 1_000_000).astype(np.int32)).to(device),
+        event_what=torch.from_numpy(rng.integers(0, 30, events, dtype=np.uint8)).to(device),
         log_price=torch.rand(size.sales, device=device),
         used=used,
         member_ptr=np.arange(size.members + 1, dtype=np.int64) * size.events_each,

@@ -46,11 +46,16 @@ class Chunk:
 
     group: int
     rows: I64
+    part: tuple[int, int] = (0, 1)
+    """Of whose stretches it asks: every so many, from this one on."""
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Cuts the training requests into steps of about `groups_per_batch` chunks of one group."""
+    """Cuts the training requests into steps of about `groups_per_batch` chunks of one group.
+
+    With a `cut` their product is how many requests a step has on average, at any times.
+    """
 
     requests: Requests
     rows_per_group: int
@@ -130,12 +135,14 @@ def cut_of(requests: Requests, spec: TwoTower) -> Cut | None:
     return Cut.of_requests(requests, length=spec.history)
 
 
-def pieces(step: list[Chunk], number: int) -> list[list[Chunk]]:
+def pieces(step: list[Chunk], number: int, *, whole: bool = False) -> list[list[Chunk]]:
     """Deal the chunks of a step into so many micro-steps; one left without has no row of its own.
 
     The columns of a chunk are a function of the chunk and the step, so the gradients of the pieces
-    sum to that of the step.
+    sum to that of the step. `whole` stretches are dealt, where pasts are read in them.
     """
+    if whole:
+        return [[replace(chunk, part=(n, number)) for chunk in step] for n in range(number)]
     idle = [Chunk(step[0].group, step[0].rows[:0])]
     return [step[first::number] or idle for first in range(number)]
 
@@ -148,7 +155,7 @@ class Batch:
     sales: I64
     """Rows of the sales that the step needs x of, I64[U], host."""
     event_place: Tensor
-    """Where each event's sale stands among them, int64 [B, L]."""
+    """Where the sale of each event that is read stands among them, int64 [B or M, L]."""
     column_place: Tensor
     """The same for each row of v, int64 [V]."""
     as_of: Tensor
@@ -203,9 +210,7 @@ class Assembler:
 
         Nothing here waits for a GPU.
         """
-        asks = [
-            Ask(chunk.group, chunk.rows, chunk.rows[self._mine(chunk.rows)]) for chunk in chunks
-        ]
+        asks = [Ask(chunk.group, chunk.rows, chunk.rows[self._mine(chunk)]) for chunk in chunks]
         mine = np.concatenate([one.mine for one in asks])
         asked = ask(
             self.resident,
@@ -233,12 +238,13 @@ class Assembler:
             rows=sum(len(chunk.rows) for chunk in chunks) if rows is None else rows,
         )
 
-    def _mine(self, rows: I64) -> slice | Bool:
+    def _mine(self, chunk: Chunk) -> slice | Bool:
         """Tell which rows of a chunk this process computes: whole stretches where there are any."""
         rank, world = self.share.rank, self.share.world
         if self.cut is None:
             return slice(rank, None, world)
-        mine: Bool = self.cut.of[rows] % world == rank
+        piece, number = chunk.part
+        mine: Bool = self.cut.of[chunk.rows] % (world * number) == rank + world * piece
         return mine
 
     def _places(self, events: Tensor, columns: Tensor) -> tuple[I64, Tensor]:

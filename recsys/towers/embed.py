@@ -58,6 +58,9 @@ class Trained:
 
         `used` are the rows of the shared table in use there, I64[R], ascending.
         Values never seen keep their untrained rows; sales never seen have no own vector.
+
+        Raises:
+            ArtefactError: an earlier version of this code trained other weights.
         """
         net = TwoTowerNet(
             self.spec,
@@ -74,6 +77,12 @@ class Trained:
             if name in weights:
                 blank = torch.zeros(len(keys), *weights[name].shape[1:])
                 weights[name] = _moved(weights[name], self.sale_keys, keys, into=blank)
+        if weights.keys() != net.state_dict().keys():
+            raise ArtefactError(
+                f"the towers {self.fingerprint} were trained by an earlier version of this code",
+                f"their encoder ({self.spec.encoder.kind}) has other weights now",
+                "train again",
+            )
         net.load_state_dict(weights)
         return net.requires_grad_(requires_grad=False)
 

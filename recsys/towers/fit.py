@@ -20,7 +20,7 @@ from recsys.domain.errors import DataRefusedError, InterruptedRunError, NoRoomEr
 from recsys.domain.requests import Requests
 from recsys.domain.stop import EXIT_CODES
 from recsys.towers import checkpoint, counts, encoder_laws, processes, warm
-from recsys.towers.batches import Assembler, Sampler, Share
+from recsys.towers.batches import Assembler, Sampler, Share, cut_of
 from recsys.towers.clerk import Clerk
 from recsys.towers.device import Device, resolve
 from recsys.towers.diary import Diary, kept
@@ -243,6 +243,7 @@ def _assembler(job: TowerJob, learned: Requests, resident: Resident, *, share: S
         resolve_loss(job.towers, learned, job.dataset.task),
         opens_at=job.dataset.opens_at,
         device=resident.device,
+        whole=cut_of(learned, job.towers) is not None,
     )
     return Assembler.of(resident, planner, job.towers, share=share)
 

@@ -68,7 +68,7 @@ class Feed:
             if step < first:
                 continue
             rows = sum(len(chunk.rows) for chunk in chunks)
-            for piece in pieces(chunks, self.accumulate):
+            for piece in pieces(chunks, self.accumulate, whole=self.sampler.cut is not None):
                 yield self.assembler(piece, (self.sampler.seed, epoch, step), rows=rows)
 
 

@@ -12,6 +12,7 @@ from recsys.domain.arrays import I64
 from recsys.domain.errors import SettingError
 from recsys.domain.requests import Requests
 from recsys.towers import laws
+from recsys.towers.asked_targets import Mine, blocks_of
 from recsys.towers.carry import carry
 from recsys.towers.choice import Choice
 from recsys.towers.columns import Layout, Places
@@ -20,15 +21,15 @@ from recsys.towers.negatives import (
     ARCHIVE,
     UNIFORM,
     Board,
-    Cells,
     TargetShare,
     archive_offset,
+    generator,
     in_batch_targets,
     log_q,
 )
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Window
-from recsys.towers.softmax import Block, Targets
+from recsys.towers.softmax import Block
 from recsys.towers.spec import AutoLoss, Full, LiveShelf, Sampled, TwoTower
 
 
@@ -81,14 +82,22 @@ class Planner:
     loss: Concrete
     opens_at: I64
     share: TargetShare
+    whole: bool = False
+    """Steps take whole stretches: the rows of a chunk are not drawn one by one."""
 
     @classmethod
     def of(
-        cls, requests: Requests, loss: Concrete, *, opens_at: I64, device: torch.device
+        cls,
+        requests: Requests,
+        loss: Concrete,
+        *,
+        opens_at: I64,
+        device: torch.device,
+        whole: bool = False,
     ) -> Planner:
         """Count the targets once, over the training part."""
         share = TargetShare.of(requests, len(opens_at), device)
-        return cls(Board.of(requests, device), loss, opens_at, share)
+        return cls(Board.of(requests, device), loss, opens_at, share, whole)
 
     @property
     def requests(self) -> Requests:
@@ -134,8 +143,8 @@ class Planner:
         return Columns(
             sales,
             layout.group[layout.slot],
-            _blocks(
-                asks,
+            blocks_of(
+                [len(ask.mine) for ask in asks],
                 layout,
                 torch.where(drawn, archived, 0.0),
                 targets=mine.targets(layout, found, column=found, shift=None),
@@ -146,7 +155,7 @@ class Planner:
     def _sampled(self, asks: list[Ask], loss: Sampled, window: Window, *, noise: Noise) -> Columns:
         requests, board = self.requests, self.board
         groups = np.array([ask.group for ask in asks])
-        neighbours = [ask.rows[: loss.in_batch] for ask in asks]
+        neighbours = [self._neighbours(ask, loss.in_batch, noise) for ask in asks]
         each = [board.draws(loss.in_batch, len(rows)) for rows in neighbours]
         times = np.repeat(each, [len(rows) for rows in neighbours])
         taken = np.array([n * len(rows) for n, rows in zip(each, neighbours, strict=True)])
@@ -182,14 +191,26 @@ class Planner:
         return Columns(
             every,
             layout.group[slots],
-            _blocks(
-                asks,
+            blocks_of(
+                [len(ask.mine) for ask in asks],
                 layout,
                 places.offset(layout, sales, -likely[:columns]),
                 targets=mine.targets(layout, places.find(slot, wanted), column=place, shift=shift),
                 past=self._past(layout, places, mine, window=window),
             ),
         )
+
+    def _neighbours(self, ask: Ask, most: int, noise: Noise) -> I64:
+        """Return the requests that lend columns: rows of the chunk, where chance put them there.
+
+        A stretch brings all requests of its member, whose own targets would come far more often
+        than Q says: then they are drawn from all requests of the decision time.
+        """
+        if not self.whole:
+            return ask.rows[:most]
+        every = self.requests.rows(ask.group)
+        drawn = generator(noise.key, ask.group).integers(every.start, every.stop, most)
+        return drawn[: len(ask.rows)]
 
     def _chosen(self, asks: list[Ask], loss: Choice, window: Window, *, noise: Noise) -> Columns:
         requests, board = self.requests, self.board
@@ -209,8 +230,8 @@ class Planner:
         return Columns(
             torch.cat((sales, wanted)),
             layout.group[torch.cat((layout.slot, slot))],
-            _blocks(
-                asks,
+            blocks_of(
+                [len(ask.mine) for ask in asks],
                 layout,
                 offset,
                 targets=mine.targets(layout, found, column=column, shift=None),
@@ -218,9 +239,7 @@ class Planner:
             ),
         )
 
-    def _past(
-        self, layout: Layout, places: Places, mine: _Mine, *, window: Window
-    ) -> Tensor | None:
+    def _past(self, layout: Layout, places: Places, mine: Mine, *, window: Window) -> Tensor | None:
         """Return where sales of each row's window stand that are no negatives of it [rows, L].
 
         All of them where seen sales are never ranked; else those of the archive, for a sale on the
@@ -241,7 +260,7 @@ class Planner:
         """Count the sales."""
         return self.share.num_sales
 
-    def _mine(self, asks: list[Ask], noise: Noise) -> _Mine:
+    def _mine(self, asks: list[Ask], noise: Noise) -> Mine:
         board, share = self.board, self.requests.hidden_share
         slot = np.repeat(np.arange(len(asks)), [len(ask.mine) for ask in asks])
         cells = board.cells(np.concatenate([ask.mine for ask in asks]))
@@ -250,49 +269,4 @@ class Planner:
             request = cells.request[cells.row]
             asked = hidden(share, request, board.target_sale[cells.cell], noise=noise)
             weight = reweighted(weight, asked, row=cells.row, rows=len(slot))
-        return _Mine(cells, carry(slot, board.device), weight)
-
-
-@dataclass(frozen=True)
-class _Mine:
-    """The targets of this process's rows of a step."""
-
-    cells: Cells
-    slot: Tensor
-    """Which group each row belongs to, int64 [rows]."""
-    weight: Tensor
-    """float32 [cells]."""
-
-    def targets(
-        self, layout: Layout, found: Tensor, *, column: Tensor, shift: Tensor | None
-    ) -> Targets:
-        """Return the targets of all rows; `found` int64 [cells] = their place among the columns."""
-        slot = self.slot[self.cells.row]
-        return Targets(
-            ptr=self.cells.ptr,
-            row=self.cells.row,
-            column=column,
-            own=layout.inside(slot, found),
-            weight=self.weight,
-            shift=torch.zeros_like(self.weight) if shift is None else shift,
-        )
-
-
-def _blocks(
-    asks: list[Ask], layout: Layout, offset: Tensor, *, targets: Targets, past: Tensor | None
-) -> list[Block]:
-    """Cut what holds for a step into its groups."""
-    blocks, row, column = [], 0, 0
-    for ask, width in zip(asks, layout.width.tolist(), strict=True):
-        rows, columns = slice(row, row + len(ask.mine)), slice(column, column + width)
-        blocks.append(
-            Block(
-                rows=rows,
-                columns=columns,
-                offset=offset[columns],
-                targets=targets.of(rows),
-                past=None if past is None else past[rows],
-            )
-        )
-        row, column = rows.stop, columns.stop
-    return blocks
+        return Mine(cells, carry(slot, board.device), weight)

@@ -17,6 +17,7 @@ from recsys.towers.lately import key_type, narrowest, tabled
 from recsys.towers.losses import resolve
 from recsys.towers.resident import rows_in_use
 from recsys.towers.spec import Causal, Full, LiveShelf, Sampled
+from recsys.towers.stretches import in_periods
 from recsys.towers.two_tower import Sizes, TwoTowerNet
 
 _FLOAT, _INT = 4, 8
@@ -88,7 +89,8 @@ def need(job: TowerJob, device: Device) -> Need:
     steps and saves are never at once.
     """
     # the second of two trainings is the larger one
-    job = job if job.refit is None else replace(job, train=job.refit)
+    train = job.train if job.refit is None else job.refit
+    job = replace(job, train=in_periods(train, job.towers))
     tables = _tables(job)
     large = [rows for rows in tables.values() if rows > job.towers.rows_above]
     weights = _FLOAT * (_others(job) + sum(tables.values()) * job.towers.dim)
@@ -194,14 +196,14 @@ def _pasts(job: TowerJob, sampler: Sampler, rows: int) -> int:
     if sampler.cut is None or not isinstance(encoder, Causal):
         # x of the events with its gradient; places, kinds, ages and weights of the heads
         return rows * towers.history * (3 * towers.dim + 12 + heads)
-    stretches = sampler.stretches(sampler.cut)
-    events = stretches * towers.history
+    events = sampler.stretches(sampler.cut) // job.trainer.accumulate * towers.history
     # of a pair of events: shifts, scores and shares of each head of attention
-    pair = heads + 6 * encoder.blocks * encoder.heads + 6
+    pair = 6 * encoder.blocks * encoder.heads + 6
     return (
         events * (3 + 16 * encoder.blocks) * towers.dim
         + events * towers.history * pair
-        + (rows * towers.history * 12)
+        # of a request and an event: the pooled heads, padded to the busiest stretch
+        + rows * towers.history * (2 * heads + 12)
     )
 
 

@@ -79,13 +79,15 @@ def save(tower: MemberTower, folder: Path) -> None:
 
 
 def load(folder: Path) -> MemberTower | None:
-    """Open what `save` wrote, large arrays mapped; None where there is no such folder.
+    """Open what `save` wrote, large arrays mapped; None where there is none of this version.
 
-    The caller has verified the files.
+    Attention of an earlier one knew no gaps between events. The caller has verified the files.
     """
     if not folder.exists():
         return None
     said: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    if said["heads"] and "reader.layers.0.gap" not in said["weights"]:
+        return None
     fitted = encoders.load(folder / "encoders")
     trained = _array(folder, "table")
     untrained = Untrained(trained.shape[1], 1 << fitted.table_bits, _array(folder, "marks"))

@@ -105,7 +105,7 @@ class Resident:
     event_sale: Tensor
     """int32 [n]: engagements that may be learned from, by member and time."""
     event_second: Tensor
-    """int32 [n]."""
+    """int32 [n]; int64 where they lie more than 68 years from the first opening."""
     event_what: Tensor
     """kind * 5 + channel, uint8 [n]."""
     log_price: Tensor
@@ -125,12 +125,13 @@ class Resident:
         history, used = dataset.history, rows_in_use(encoded)
         epoch = int(dataset.opens_at[0]) if dataset.num_sales else 0
         what = history.kind.astype(np.uint8) * 5 + np.minimum(history.channel, 4).astype(np.uint8)
-        second = ((history.at - epoch) // SECOND).astype(np.int32)
+        second = (history.at - epoch) // SECOND
+        far = np.abs(second).max(initial=0) > np.iinfo(np.int32).max
         return cls(
             members=Bag.of(encoded.members, used, device),
             sales=Bag.of(encoded.sales, used, device),
             event_sale=torch.from_numpy(history.sale.astype(np.int32)).to(device),
-            event_second=torch.from_numpy(second).to(device),
+            event_second=torch.from_numpy(second if far else second.astype(np.int32)).to(device),
             event_what=torch.from_numpy(what).to(device),
             log_price=torch.from_numpy(np.log1p(dataset.shop.price)).to(device),
             used=used,

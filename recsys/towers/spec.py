@@ -116,8 +116,9 @@ class Causal(Spec):
     """Steps of log time between two events, from a minute to eight years."""
     period_days: CountOrNone = 0
     """Days of training whose requests share a decision time, the first of them, in sets that never
-    close: a step asks at as many as its stretches span, and each has columns of its own.
-    0 = as many days as leave about 16 decision times."""
+    close: a step asks at as many as its stretches span, and each has columns of its own. What
+    opened since is no outcome. 0 = as many days as leave about 16 decision times, fewer where that
+    would cost more than one outcome of a hundred."""
 
 
 Encoder = Annotated[

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.domain.arrays import I64
+from recsys.domain.arrays import I64, Bool
 from recsys.domain.errors import SettingError
 from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
 from recsys.towers.carry import carry
 from recsys.towers.gathered import gathered
 from recsys.towers.resident import SECOND, Past, Resident, Window
+from recsys.towers.spec import Causal, TwoTower
 
 
 @dataclass(frozen=True)
@@ -130,57 +131,88 @@ class Cut:
         )
 
 
-_PERIODS = 16
-"""Decision times that are left where a setting does not say how many days share one."""
+_PERIODS, _LOST = 16, 0.01
+"""Decision times that are left where a setting does not say how many days share one, and the share
+of outcomes that this may cost."""
 
 
-def by_period(requests: Requests, days: int) -> Requests:
+def in_periods(requests: Requests, towers: TwoTower) -> Requests:
+    """Return requests as the settings let them share decision times; as they are without stretches.
+
+    Raises:
+        SettingError: they are to share one, and each decision time has a shelf of its own.
+    """
+    encoder: object = towers.encoder
+    if not isinstance(encoder, Causal) or requests.hidden_share:
+        return requests
+    if encoder.period_days == 1 or not len(requests):
+        return requests
+    where = _places(requests)
+    if where is None:
+        if not encoder.period_days:
+            return requests
+        raise SettingError(
+            "towers.encoder.period_days lets days share a shelf",
+            "here each decision time has its own",
+            "leave it at 0",
+        )
+    days = encoder.period_days or _days(requests, where)
+    return requests if days == 1 else by_period(requests, where, days)
+
+
+def by_period(requests: Requests, where: I64, days: int) -> Requests:
     """Let requests within so many days share one decision time: the first of them.
 
     A step reads whole stretches, whatever their times, and each decision time is one more row of
-    columns. What launched since that time is not on the shelf, and so no outcome. With `days` = 0
-    about 16 decision times are left where all share one shelf, and all of them elsewhere.
-
-    Raises:
-        SettingError: each decision time has a shelf of its own.
+    columns. What launched since that time is not on the shelf, and so no outcome. `where` I64[S] is
+    each sale's place on the shelf that all share.
     """
-    if not days:
-        days = _days(requests)
-    if days == 1:
-        return requests
-    place = _places(requests)
-    if place is None:
-        raise SettingError(
-            "towers.encoder.period_days lets days share a shelf",
-            "here sales open and close: each decision time has its own",
-            "leave it at 1",
-        )
-    period = (requests.group_at - requests.group_at[:1]) // (days * DAY)
-    first = np.flatnonzero(np.diff(period, prepend=-1))
-    group = np.searchsorted(first, requests.group, side="right") - 1
-    start, end = requests.shelf_start[first], requests.shelf_end[first]
-    asked_in = np.repeat(group, np.diff(requests.target_ptr))
-    place = place[requests.target_sale]
+    used, first, group = _periods(requests, days)
     merged = replace(
         requests,
-        group_at=requests.group_at[first],
-        shelf_start=start,
-        shelf_end=end,
+        group_at=requests.group_at[used][first],
+        shelf_start=requests.shelf_start[used][first],
+        shelf_end=requests.shelf_end[used][first],
         group=group.astype(np.int32),
-    ).keeping((place >= start[asked_in]) & (place < end[asked_in]))
+    ).keeping(_there(requests, where, days))
     return merged.take(np.lexsort((merged.at, merged.member, merged.group)))
 
 
-def _days(requests: Requests) -> int:
-    if _places(requests) is None or requests.num_groups <= _PERIODS:
+def _periods(requests: Requests, days: int) -> tuple[I64, I64, I64]:
+    """Return the groups that have requests, which of them begin a period, and whose is whose."""
+    used, group = np.unique(requests.group, return_inverse=True)
+    at = requests.group_at[used]
+    first = np.flatnonzero(np.diff((at - at[0]) // (days * DAY), prepend=-1))
+    return used.astype(np.int64), first, np.searchsorted(first, group, side="right") - 1
+
+
+def _there(requests: Requests, where: I64, days: int) -> Bool:
+    """Tell which outcomes stand on the shelf of their period's first decision time, Bool[t]."""
+    used, first, group = _periods(requests, days)
+    row = np.repeat(group, np.diff(requests.target_ptr))
+    start, end = requests.shelf_start[used][first][row], requests.shelf_end[used][first][row]
+    place = where[requests.target_sale]
+    found: Bool = (place >= start) & (place < end)
+    return found
+
+
+def _days(requests: Requests, where: I64) -> int:
+    """Return as many days as leave 16 decision times, fewer where that costs many outcomes."""
+    at = requests.group_at[np.unique(requests.group)]
+    days = max(1, round((int(at[-1]) - int(at[0])) / (DAY * _PERIODS)))
+    if len(at) <= _PERIODS:
         return 1
-    span = int(requests.group_at[-1] - requests.group_at[0])
-    return max(1, round(span / (DAY * _PERIODS)))
+    while days > 1 and 1 - _there(requests, where, days).mean() > _LOST:
+        days //= 2
+    return days
 
 
 def _places(requests: Requests) -> I64 | None:
-    """Return where each sale stands on the one shelf that all groups are slices of, else None."""
+    """Return where each sale stands on the one shelf that grows from group to group, else None."""
+    grows = (requests.shelf_start == requests.shelf_start[:1]).all() and (
+        np.diff(requests.shelf_end) >= 0
+    ).all()
     cells = np.arange(len(requests.shelf_sale))
     place = np.full(int(requests.shelf_sale.max(initial=-1)) + 1, -1)
     place[requests.shelf_sale] = cells
-    return place if np.array_equal(place[requests.shelf_sale], cells) else None
+    return place if grows and np.array_equal(place[requests.shelf_sale], cells) else None

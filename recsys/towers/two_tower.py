@@ -108,7 +108,7 @@ class TwoTowerNet(nn.Module):
     def member_vectors(
         self, resident: Resident, asked: Asked, x: Tensor, *, noise: Noise | None
     ) -> Tensor:
-        """Return u [B, D] from the requests and x [B, L, D] of the events in their windows."""
+        """Return u [B, D] from the requests and x [B or M, L, D] of the events of `asked.read`."""
         u: Tensor = self.member_tower(
             self.table, resident.members, asked, x=x, log_price=resident.log_price, noise=noise
         )

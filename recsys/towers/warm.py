@@ -18,8 +18,7 @@ from recsys.towers.keys import sale_keys
 from recsys.towers.lightning import Training
 from recsys.towers.negatives import generator
 from recsys.towers.resident import rows_in_use
-from recsys.towers.spec import Causal
-from recsys.towers.stretches import by_period
+from recsys.towers.stretches import in_periods
 
 ANCHORS = 1_000
 """Sales and members whose vectors are compared with those before."""
@@ -28,8 +27,7 @@ _BY_ROW = {"table", "sale_input.own", "sale_input.known"}
 
 
 def settled(job: TowerJob) -> TowerJob:
-    """Return the job in its periods, and with the epochs and rates of a warm start if it is one."""
-    job = _in_periods(job)
+    """Return the job with the epochs and rates of a warm start, if it is one."""
     if job.warm is None:
         return job
     towers = job.towers
@@ -42,20 +40,27 @@ def settled(job: TowerJob) -> TowerJob:
     return replace(job, towers=towers.model_copy(update=slower))
 
 
-def _in_periods(job: TowerJob) -> TowerJob:
-    encoder: object = job.towers.encoder
-    if not isinstance(encoder, Causal):
-        return job
-    refit = None if job.refit is None else by_period(job.refit, encoder.period_days)
-    return replace(job, train=by_period(job.train, encoder.period_days), refit=refit)
-
-
 def lesson(job: TowerJob) -> Requests:
     """Return the training requests that are learned from: after a warm start those since then.
 
+    In periods, where pasts are read in stretches; outcomes that this costs are told.
+
     Raises:
         DataRefusedError: there are none since then, or none with an outcome.
+        SettingError: they are to share decision times, and each has a shelf of its own.
     """
+    new = _new(job)
+    asked = in_periods(new, job.towers)
+    if len(asked.target_sale) < len(new.target_sale):
+        lost = len(new.target_sale) - len(asked.target_sale)
+        job.tell(
+            f"  periods  {lost:,} of {len(new.target_sale):,} outcomes are left out: on sales that "
+            "opened after their period began (towers.encoder.period_days)"
+        )
+    return asked
+
+
+def _new(job: TowerJob) -> Requests:
     if job.warm is None:
         return job.train
     until = embed.load(job.warm).until

@@ -12,10 +12,12 @@ from recsys.domain.dataset import Dataset
 from recsys.domain.errors import ArtefactError, BrokenArtefactError
 from recsys.towers import checkpoint, embed
 from recsys.towers.embed import Embedder, _moved
+from recsys.towers.fit import fit
 from recsys.towers.lightning import forward
 from recsys.towers.resident import Past, rows_in_use
+from recsys.towers.spec import Causal
 from recsys.towers.two_tower import ask, initial_rows
-from tests.towers.shops import SMALL, Shop
+from tests.towers.shops import SMALL, Shop, job, with_encoder
 from tests.towers.test_batches import KEY, assembler, sampler
 
 
@@ -186,3 +188,10 @@ def test_export_needs_no_gradient_and_no_event(shop: Shop, embedder: Embedder) -
     asked = ask(shop.resident, past, length=32)
     assert not asked.window.valid.any()
     assert np.isfinite(embedder.members(np.arange(5), first)).all()
+
+
+def test_towers_of_an_earlier_version_are_refused_by_name(shop: Shop, tmp_path: Path) -> None:
+    known = embed.load(fit(job(shop, tmp_path, with_encoder(SMALL, Causal()))))
+    weights = {name.replace(".key.", ".key_value."): one for name, one in known.weights.items()}
+    with pytest.raises(ArtefactError, match=r"(?s)earlier version.*causal.*train again"):
+        Embedder(replace(known, weights=weights), shop.dataset, shop.encoded)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -148,3 +149,19 @@ def test_an_encoder_knows_no_sale_that_opens_after_training(shop: Shop) -> None:
     other = fit(replace(shop.dataset, sales=wild), until, 12)
     assert other.fingerprint == fit(shop.dataset, until, 12).fingerprint
     assert encode(other, shop.dataset).fingerprint == shop.encoded.fingerprint
+
+
+def test_an_opening_long_before_all_events_turns_no_age_around(shop: Shop) -> None:
+    data = shop.dataset
+    early = data.sales.with_columns(
+        opens_at=pl
+        .when(pl.int_range(pl.len()) == 0)
+        .then(pl.lit(datetime(1900, 1, 1, tzinfo=UTC)).cast(data.sales.schema["opens_at"]))
+        .otherwise(pl.col("opens_at"))
+    )
+    far = Resident.of(replace(data, sales=early), shop.encoded, CPU)
+    requests = shop.blocks.towers
+    rows = np.flatnonzero(requests.history_end > far.member_ptr[requests.member])[:50]
+    days = far.window(past_of(requests, rows), length=4).days
+    near = shop.resident.window(past_of(requests, rows), length=4).days
+    torch.testing.assert_close(days, near)
