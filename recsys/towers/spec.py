@@ -210,7 +210,8 @@ class TwoTower(Spec):
     refit: bool = False
     """Once validation has chosen, train anew on its days too; a run then takes twice as long."""
     groups_per_batch: Count = 4
-    """Decision times of a step."""
+    """Decision times of a step. Where stretches are read (`encoder.kind=causal`) a step has as many
+    requests as this times `rows_per_group`, at any times."""
     rows_per_group: CountOrNone = 0
     """Requests of a decision time in a step, at most; fewer where an epoch had under 20 steps.
     0 = 32 on short shelves, 512 on those of more than 1,000 sales."""
