@@ -211,7 +211,10 @@ def cannot(tower: MemberTower | None, specs: JSON) -> str:
     except (KeyError, TypeError):
         encoder = "pooled"
     if encoder in {"pooled", "causal"}:
-        return "this bundle carries no member tower of this version: publish it again"
+        return (
+            "this bundle carries no member tower of this version: publish it again with recsys "
+            "refresh, or train again"
+        )
     return f"its encoder '{encoder}' is an installed package's, which needs torch"
 
 

@@ -23,8 +23,11 @@ def gathered(index: Tensor, table: Tensor) -> Tensor:
 
 
 class _Gathered(torch.autograd.Function):
+    """An embedding whose gradient adds up by `index_add_`."""
+
     @staticmethod
     def forward(ctx: Any, *operands: Any) -> Tensor:
+        """Return rows of (index, table)."""
         index, table = operands
         ctx.save_for_backward(index)
         ctx.shape = table.shape
@@ -32,6 +35,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, Tensor]:
+        """Return the gradient of the table."""
         (index,) = ctx.saved_tensors
         total = grads[0].new_zeros(ctx.shape)
         return None, total.index_add_(0, index.flatten(), grads[0].reshape(-1, ctx.shape[1]))
