@@ -33,6 +33,18 @@ def test_an_id_finds_its_row_and_others_none(known: list[str], asked: list[str])
         assert ids.rows([one]).tolist() == [row]
 
 
+def test_a_text_of_one_nul_is_not_the_empty_one() -> None:
+    for known in (["", "\x00"], ["\x00", ""]):
+        ids = table(known)
+        assert ids.rows(["", "\x00", "\x00\x00"]).tolist() == [
+            known.index(""),
+            known.index("\x00"),
+            NONE,
+        ]
+        assert ids[:1].rows(known).tolist() == [0, NONE]
+        assert ids[:0].rows(known).tolist() == [NONE, NONE]
+
+
 @given(known=LISTS.filter(bool), data=st.data())
 def test_a_table_reads_like_the_column_it_is(known: list[str], data: st.DataObject) -> None:
     ids, plain = table(known), np.array(known, dtype=object)
@@ -46,8 +58,10 @@ def test_a_table_reads_like_the_column_it_is(known: list[str], data: st.DataObje
         part: Any = ids[some]
         assert part.tolist() == plain[some].tolist()
     part = ids[first:last]
+    # asked of the list: an array of numpy takes "" for a text of one NUL
+    within = known[first:last]
     assert part.rows(known).tolist() == [
-        plain[first:last].tolist().index(one) if one in plain[first:last] else NONE for one in known
+        within.index(one) if one in within else NONE for one in known
     ]
     with pytest.raises(IndexError):
         ids[len(known)]
