@@ -23,7 +23,7 @@ import torch
 from benchmarks.cells import anonymous_mb, load_now, machine
 from benchmarks.turns import Clock, Row, Spread, Took, in_turn, line, middle, ratio, verdict
 from recsys.domain.arrays import F32, I32, I64, NONE
-from recsys.runs.load import threads_before_import
+from recsys.runs.environment import before_imports
 from recsys.towers.device import cores, resolve
 from recsys.towers.score import Search, blocks, recall, top_k
 from recsys.towers.spec import Cpu
@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few members, two turns")
     parser.add_argument("--whole", action="store_true", help="2,000,000 members, file to files")
     asked = parser.parse_args()
-    threads_before_import()
+    before_imports()
     before, where = load_now(), machine(version("torch"))
     print(f"  random vectors, {where}, load {before} before")
     rows: list[Row] = []

@@ -17,7 +17,7 @@ from benchmarks.cells import Cell, names, store, stored
 from benchmarks.page import PAGE, README, boards, filled, page, summary
 from recsys.domain.errors import SettingError
 from recsys.runs.guard import guarded
-from recsys.runs.load import threads_before_import
+from recsys.runs.environment import before_imports
 
 WORDS = {"run", "seed", "root", "quick", "render"}
 
@@ -66,7 +66,7 @@ def run(name: str, seed: int, *, root: str | None, quick: bool) -> None:
     """
     if name not in names():
         raise SettingError(f"run={name} is not there", f"it can be: {', '.join(names())}")
-    threads_before_import()
+    before_imports()
     from benchmarks.trial import cell, digest_of, spec_of
 
     board, spec = boards()[name], spec_of(name, seed, root=root, quick=quick)

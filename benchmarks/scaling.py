@@ -95,7 +95,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     before, where = load_now(), machine(version("torch"))
     print(f"  random purchases, {where}, load {before} before")
-    with apart("benchmarks.speed") as pool:
+    with apart() as pool:
         rows = grown(QUICK, pool, points=2) if quick else grown(FULL, pool, points=4)
     print(line("scaling", rows, machine=where, load=(before, load_now())))
 

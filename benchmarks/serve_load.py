@@ -28,7 +28,7 @@ from benchmarks.served import SECONDS, Load, Service, asked, ours, plain
 from benchmarks.turns import Row, Spread, line, middle, verdict
 from recsys.domain.events import DAY
 from recsys.retrieval.index import Index
-from recsys.runs.load import threads_before_import
+from recsys.runs.environment import before_imports
 from recsys.serve.bundle import publish_bundle
 
 ARCHIVE, K = 100_000, 20
@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("search", "slates"), help="one of the two")
     wanted = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    threads_before_import(1)
+    before_imports(1)
     turns, rows, before = (1 if wanted.quick else 3), list[Row](), load_now()
     with TemporaryDirectory() as folder:
         for name, measured in (("search", search), ("slates", slates)):

@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small random shop, one turn")
     quick = parser.parse_args().quick
     before = load_now()
-    with apart("benchmarks.speed") as pool:
+    with apart() as pool:
         found = pool.submit(timed, quick=quick).result()
         memory = pool.submit(peak, quick=quick).result()
     where, load = machine(version("torch")), (before, load_now())

@@ -96,10 +96,9 @@ class Sieve:
             return
         content = [_comparable(again[name]) for name in again.columns if name != "_row"]
         first = pl.DataFrame(content).select(pl.struct(pl.all()).is_first_distinct().alias("first"))
-        copies = again.filter(~first["first"])
-        self._mark(copies["_row"], "duplicate")
-        again = self.kept.filter(key.is_duplicated())
-        self._mark(_contradictions(again, layout)["_row"], "conflict")
+        self._mark(again.filter(~first["first"])["_row"], "duplicate")
+        left = again.filter(first["first"]).filter(key.is_duplicated())
+        self._mark(_contradictions(left, layout)["_row"], "conflict")
 
     def quarantine(self) -> pl.DataFrame:
         """Return what was set aside: table, reason, column, value, source_file, source_row."""

@@ -55,10 +55,11 @@ def start(words: list[str]) -> None:
     if verb not in VERBS:
         raise SettingError(f"no verb called {verb!r}", f"there are: {', '.join(VERBS)}")
     spec, home, _ = VERBS[verb]
-    from recsys.runs.load import launch, threads_before_import
+    from recsys.runs.environment import before_imports
+    from recsys.runs.load import launch
 
     # one query at a time: a second OpenMP thread makes it slower, not faster (PERF 2)
-    threads_before_import(1 if verb in {"serve", "recommend"} else None)
+    before_imports(1 if verb in {"serve", "recommend"} else None)
     launch(verb, spec, words[1:], task=partial(run_all, home))
 
 

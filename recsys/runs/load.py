@@ -269,19 +269,6 @@ def from_plain(plain: Any, spec: type[S]) -> S:
         raise together(sentences(refused.errors(), plain, spec)) from None
 
 
-def threads_before_import(threads: int | None = None) -> None:
-    """Keep BLAS and OpenMP to some threads, by default the cores this process may use.
-
-    Libraries imported later read this; what a person has set in the environment stands.
-    """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    cores = str(threads or usable)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, cores)
-    # two spinning threads on a core that a neighbour took ran 10 to 20 times slower (docs/log.md)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def group_spec(spec: type[Spec], group: str, kind: str | None) -> type[Spec]:
     """Return the Spec class behind an option file of a group.
 

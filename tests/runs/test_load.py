@@ -15,7 +15,6 @@ from recsys.runs.load import (
     ordered,
     readable,
     rewritten,
-    threads_before_import,
     values_of,
     vocabulary,
 )
@@ -138,13 +137,3 @@ def test_own_configs_below_the_folder_join_the_shipped_ones(
 def test_plain_data_says_what_is_missing() -> None:
     with pytest.raises(SettingError, match=r"data\.zone is needed"):
         from_plain({"data": {"kind": "tables", "events": {"path": "x"}}}, Check)
-
-
-def test_threads_are_set_before_libraries_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "5")
-    threads_before_import(1)
-    import os  # ruff: ignore[import-outside-top-level]
-
-    assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("7", "1")
