@@ -16,8 +16,8 @@ import sys
 from benchmarks.cells import Cell, names, store, stored
 from benchmarks.page import PAGE, README, boards, filled, page, summary
 from recsys.domain.errors import SettingError
-from recsys.runs.guard import guarded
 from recsys.runs.environment import before_imports
+from recsys.runs.guard import guarded
 
 WORDS = {"run", "seed", "root", "quick", "render"}
 

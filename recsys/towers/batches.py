@@ -231,8 +231,8 @@ class Assembler:
         return Batch(
             asked=asked,
             sales=sales,
-            event_place=place[asked.read.sale],
-            column_place=place[columns.sales],
+            event_place=place.take(asked.read.sale),
+            column_place=place.take(columns.sales),
             as_of=self.lately(columns.sales, columns.group),
             blocks=columns.blocks,
             rows=sum(len(chunk.rows) for chunk in chunks) if rows is None else rows,

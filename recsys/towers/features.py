@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag
 
-from recsys.towers.gathered import gathered
+from recsys.towers.gathered import Bags, bagged, gathered
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag
 from recsys.towers.spec import TwoTower
@@ -52,31 +52,32 @@ class BagInput(nn.Module):
         `table` [R, D]; `rows` int64; `cells` = values that the rows own in all; `keep`
         bool [rows, fields]: False puts the field's missing row in its place.
         """
-        counts = bag.start[rows + 1] - bag.start[rows]
-        ends = counts.cumsum(0)
-        shift = torch.repeat_interleave(bag.start[rows] - ends + counts, counts, output_size=cells)
-        cell = shift + torch.arange(cells, device=rows.device)
-        field = bag.field[cell]
+        first = bag.start.index_select(0, rows)
+        counts = bag.start.index_select(0, rows + 1) - first
+        start = counts.cumsum(0) - counts
+        owner = torch.arange(len(rows), device=rows.device)
+        owner = torch.repeat_interleave(owner, counts, output_size=cells)
+        cell = (first - start).index_select(0, owner) + torch.arange(cells, device=rows.device)
+        field = bag.field.index_select(0, cell)
         # an index here would add up its gradient in no fixed order
-        weight = bag.weight[cell] * gathered(field, self.scale[:, None])[:, 0]
+        weight = bag.weight.index_select(0, cell) * gathered(field, self.scale[:, None])[:, 0]
         if keep is not None:
-            owner = torch.arange(len(rows), device=rows.device)
-            owner = torch.repeat_interleave(owner, counts, output_size=cells)
-            weight = weight * keep[owner, field]
-        total = embedding_bag(
-            bag.row[cell],
-            table,
-            ends - counts,
-            mode="sum",
-            per_sample_weights=weight,
-            sparse=by_rows(table, self.spec),
-        )
+            shown = keep.flatten().index_select(0, owner * keep.shape[1] + field)
+            weight = weight * shown
+        row = bag.row.index_select(0, cell)
+        bags = Bags(row, start.to(row.dtype), owner)
+        if by_rows(table, self.spec):
+            total = embedding_bag(
+                row, table, bags.start, mode="sum", per_sample_weights=weight, sparse=True
+            )
+        else:
+            total = bagged(bags, table, weight)
         if keep is not None:
             missing = embedding(bag.missing, table, sparse=by_rows(table, self.spec))
             missing = missing * self.scale[:, None]
             total = total + (~keep).to(total.dtype) @ missing
         if self.dense is not None:
-            total = total + self.dense(bag.dense[rows])
+            total = total + self.dense(bag.dense.index_select(0, rows))
         return total
 
 

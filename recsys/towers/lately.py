@@ -66,7 +66,8 @@ class Lately:
 
     def __call__(self, sales: Tensor, instant: Tensor) -> Tensor:
         """Return what `Resident.as_of` returns for sales at instants (numbers), float32 [k, A]."""
-        age = (self.second[instant] - self.opens[sales]).clamp_(min=0)
+        age = self.second.index_select(0, instant) - self.opens.index_select(0, sales)
+        age = age.clamp_(min=0)
         hours = (age * (SECOND / HOUR)).log1p().float()
         young = (age < DAY / SECOND).float()
         counts = self._counts(sales, instant).float().log1p()
@@ -77,8 +78,24 @@ class Lately:
         if self.table is not None:
             return self.table.index_select(0, instant * len(self.opens) + sales)
         wanted = (sales * (len(self.second) + 1) + instant).to(self.keys[0].dtype)
-        before, *older = [torch.searchsorted(key, wanted, right=True) for key in self.keys]
-        return torch.stack((before - self.sale_start[sales], *(before - end for end in older)), 1)
+        before, *older = found(self.keys, wanted)
+        ever = before - self.sale_start.index_select(0, sales)
+        return torch.stack((ever, *(before - end for end in older)), 1)
+
+
+def found(keys: tuple[Tensor, ...], wanted: Tensor) -> list[Tensor]:
+    """Return how many of each keys (ascending) are at most what is wanted [k], int64 [k] each.
+
+    On a CPU numpy finds what is wanted in order in a third of the time (docs/log.md).
+    """
+    if wanted.device.type != "cpu":
+        return [torch.searchsorted(key, wanted, right=True) for key in keys]
+    order = np.argsort(wanted.numpy())
+    ordered = wanted.numpy()[order]
+    places = np.empty((len(keys), len(order)), dtype=np.int64)
+    for place, key in zip(places, keys, strict=True):
+        place[order] = np.searchsorted(key.numpy(), ordered, side="right")
+    return list(torch.from_numpy(places))
 
 
 def tabled(cells: int, events: int) -> bool:

@@ -37,7 +37,7 @@ def past_numbers(window: Window, log_price: Tensor) -> Tensor:
     """
     if not len(window.sale):  # a process may have no row of a step, and no quantile is empty
         return torch.zeros(0, NUMBERS, device=log_price.device)
-    price = log_price[window.sale].masked_fill(~window.valid, torch.nan)
+    price = log_price.take(window.sale).masked_fill(~window.valid, torch.nan)
     low, middle, high = _quarters(price)
     never = torch.full_like(window.so_far, torch.nan)
     since = torch.where(window.valid[:, 0], window.days[:, 0].log1p(), never)

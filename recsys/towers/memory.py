@@ -154,7 +154,8 @@ def _data(job: TowerJob) -> int:
 
 
 def _features(of: Features) -> int:
-    return (2 * _INT + _FLOAT) * len(of.row) + _INT * len(of.ptr) + _FLOAT * of.dense.size
+    # row, field and weight of a value: four bytes each
+    return 3 * _FLOAT * len(of.row) + _INT * len(of.ptr) + _FLOAT * of.dense.size
 
 
 def _step(job: TowerJob, *, by_rows: bool) -> int:

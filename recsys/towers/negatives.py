@@ -118,7 +118,7 @@ class TargetShare:
         if not len(self.keys):
             return torch.zeros(wanted.shape, device=wanted.device)
         at = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
-        return self.share[at] * (self.keys[at] == wanted)
+        return self.share.take(at) * (self.keys.take(at) == wanted)
 
 
 def log_q(share: Tensor, *, in_batch: Tensor, uniform: int, eligible: Tensor) -> Tensor:

@@ -237,7 +237,7 @@ class _Sums:
         """Add what the targets pull; return their part of dscale, and each row's push [rows]."""
         cells, row = block.targets.within(*span)
         column, weight = block.targets.column[cells], block.targets.weight[cells]
-        here, there = self.u[block.rows.start + span[0] + row], self.v[column]
+        here, there = self.u.index_select(0, block.rows.start + span[0] + row), self.v[column]
         cosine = (here * there).sum(dim=1)
         if beta is not None:
             weight = weight * torch.sigmoid((cosine - beta[row]) / self.kernel.top_k_tau)

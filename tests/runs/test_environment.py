@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from recsys.runs.environment import before_imports
 
 NAMES = (
@@ -18,19 +19,21 @@ NAMES = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         # set first, so that it is put back whatever the test leaves
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 
 
+@pytest.mark.usefixtures("unset")
 def test_what_is_unset_is_set() -> None:
     before_imports(1)
     assert [os.environ[name] for name in NAMES] == ["1", "1", "1", "PASSIVE", "1"]
 
 
+@pytest.mark.usefixtures("unset")
 def test_what_a_person_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, "own")
@@ -38,6 +41,7 @@ def test_what_a_person_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {os.environ[name] for name in NAMES} == {"own"}
 
 
+@pytest.mark.usefixtures("unset")
 def test_as_many_threads_as_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 8}, raising=False)
     before_imports()
@@ -54,7 +58,7 @@ print({torch.ones(1 << 20).data_ptr() % 4096 for _ in range(8)})
 
 @pytest.mark.skipif(sys.platform != "linux", reason="torch knows large pages on Linux alone")
 @pytest.mark.parametrize(("asked", "aligned"), [("1", True), ("0", False)])
-def test_torch_reads_it(asked: str, aligned: bool) -> None:  # ruff: ignore[boolean-type-hint-positional-argument]
+def test_torch_reads_it(asked: str, aligned: bool) -> None:
     environment = dict(os.environ) | {"THP_MEM_ALLOC_ENABLE": asked}
     told = subprocess.run(
         [sys.executable, "-c", ALIGNED], env=environment, capture_output=True, text=True, check=True

@@ -9,7 +9,7 @@ import torch
 from recsys.domain.events import HOUR
 from recsys.towers import lately as lately_module
 from recsys.towers.job import timely
-from recsys.towers.lately import Lately, key_type, narrowest
+from recsys.towers.lately import Lately, found, key_type, narrowest
 from recsys.towers.spec import TwoTower
 from recsys.towers.vectors import Vectors
 from tests.towers.shops import SMALL, Shop
@@ -96,3 +96,14 @@ def test_numbers_are_as_narrow_as_they_may_be() -> None:
     assert narrowest(32_768) is np.int32
     assert key_type(9, 1 << 27) is np.int32
     assert key_type(15, 1 << 27) is np.int64
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+def test_what_is_found_in_order_is_what_a_search_finds(kind: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(3)
+    keys = tuple(
+        torch.randint(50, (n,), generator=draw).sort().values.to(kind) for n in (0, 1, 400)
+    )
+    wanted = torch.randint(-5, 60, (300,), generator=draw).to(kind)
+    for places, key in zip(found(keys, wanted), keys, strict=True):
+        assert torch.equal(places, torch.searchsorted(key, wanted, right=True))

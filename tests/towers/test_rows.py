@@ -58,7 +58,8 @@ def test_the_gradient_of_touched_rows_is_that_of_the_whole_table(
         assert len(rows.row) < len(rows.table)
         dense = torch.zeros_like(whole[name])
         dense[rows.row] = rows.gradient
-        torch.testing.assert_close(dense, whole[name], rtol=1e-5, atol=1e-8)
+        # they add up in another order
+        torch.testing.assert_close(dense, whole[name], rtol=1e-5, atol=1e-7)
         assert rows.table.grad is None
 
 
