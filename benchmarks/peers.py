@@ -1,12 +1,19 @@
-"""Trainers of others on our positives, where they are installed, each as its tutorial has it."""
+"""Trainers of others on our positives, where they are installed, each as its tutorial has it.
+
+Each runs in a process of its own, as who tries it would run it.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +29,20 @@ MODULES = {
     "torch-rechub": "torch_rechub",
     "tensorflow-recommenders": "tensorflow_recommenders",
 }
+LARGE_PAGES = "torch-rechub on large pages"
+"""What it would gain from what our commands set for torch."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What peers learn from: n positives."""
+
+    num_members: int
+    num_sales: int
+    member: I64
+    """I64[n]."""
+    sale: I64
+    """I64[n]."""
 
 
 def skipped() -> list[str]:
@@ -29,15 +50,49 @@ def skipped() -> list[str]:
     return [name for name, module in MODULES.items() if find_spec(module) is None]
 
 
-def runs(dataset: Dataset, requests: Requests, *, positives: int) -> dict[str, Callable[[], Took]]:
-    """Return a run over some of the positives for each peer that is here."""
-    makers = {"torch-rechub": rechub, "tensorflow-recommenders": tfrs}
-    missing = skipped()
-    return {
-        name: make(dataset, requests, some(requests, positives))
-        for name, make in makers.items()
-        if name not in missing
+@contextmanager
+def runs(
+    dataset: Dataset, requests: Requests, *, positives: int
+) -> Generator[dict[str, Callable[[], Took]]]:
+    """Give a run over some of the positives for each peer that is here."""
+    rows, sale = some(requests, positives)
+    member = requests.member[rows].astype(np.int64)
+    known = Known(dataset.num_members, dataset.num_sales, member, sale)
+    past = histories(dataset, requests, rows)
+    makes: dict[str, Callable[[], Callable[[], Took]]] = {
+        "torch-rechub": partial(rechub, known, past),
+        LARGE_PAGES: partial(rechub, known, past),
+        "tensorflow-recommenders": partial(tfrs, known),
     }
+    missing = skipped()
+    with ExitStack() as stack:
+        found: dict[str, Callable[[], Took]] = {}
+        for name, make in makes.items():
+            if not any(name.startswith(one) for one in missing):
+                asked = (make, name == LARGE_PAGES)
+                pool = ProcessPoolExecutor(
+                    1, get_context("spawn"), initializer=_ready, initargs=asked
+                )
+                found[name] = partial(_turn, stack.enter_context(pool))
+        yield found
+
+
+_made: list[Callable[[], Took]] = []
+"""The run of the peer whose process this is."""
+
+
+def _ready(make: Callable[[], Callable[[], Took]], large_pages: bool) -> None:  # ruff: ignore[boolean-type-hint-positional-argument] - a pool passes no names
+    """Make a peer ready, in its process."""
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1" if large_pages else "0"
+    _made.append(make())
+
+
+def _run() -> Took:
+    return _made[0]()
+
+
+def _turn(pool: ProcessPoolExecutor) -> Took:
+    return pool.submit(_run).result()
 
 
 def some(requests: Requests, number: int) -> tuple[I64, I64]:
@@ -56,14 +111,13 @@ def histories(dataset: Dataset, requests: Requests, rows: I64) -> I64:
     return sales
 
 
-def rechub(dataset: Dataset, requests: Requests, chosen: tuple[I64, I64]) -> Callable[[], Took]:
+def rechub(known: Known, past: I64) -> Callable[[], Took]:
     """YoutubeDNN: member, mean of the last 20 sales, three drawn sales for each positive."""
     features: Any = import_module("torch_rechub.basic.features")
     matching: Any = import_module("torch_rechub.models.matching")
     trainers: Any = import_module("torch_rechub.trainers")
     data: Any = import_module("torch_rechub.utils.data")
-    rows, sale = chosen
-    sales, members = dataset.num_sales + 1, dataset.num_members
+    sales, members, sale = known.num_sales + 1, known.num_members, known.sale
 
     def of_sales(name: str, pooling: str) -> Any:
         return features.SequenceFeature(
@@ -77,16 +131,16 @@ def rechub(dataset: Dataset, requests: Requests, chosen: tuple[I64, I64]) -> Cal
         user_params={"dims": [128, DIM]},
         temperature=0.05,
     )
-    known = {
-        "member": requests.member[rows].astype(np.int64),
+    columns = {
+        "member": known.member,
         "sale": sale + 1,
-        "past": histories(dataset, requests, rows),
+        "past": past,
         "drawn": np.random.default_rng(SEED).integers(1, sales, (len(sale), NEGATIVES)),
     }
     settings = {"lr": 1e-3, "weight_decay": 1e-6}
     trainer = trainers.MatchTrainer(model, mode=2, optimizer_params=settings, device="cpu")
-    feed, _, _ = data.MatchDataGenerator(known, np.zeros(len(sale))).generate_dataloader(
-        {"member": known["member"][:1]}, {"sale": sale[:1]}, batch_size=BATCH, num_workers=0
+    feed, _, _ = data.MatchDataGenerator(columns, np.zeros(len(sale))).generate_dataloader(
+        {"member": known.member[:1]}, {"sale": sale[:1]}, batch_size=BATCH, num_workers=0
     )
 
     def run() -> Took:
@@ -98,35 +152,42 @@ def rechub(dataset: Dataset, requests: Requests, chosen: tuple[I64, I64]) -> Cal
     return run
 
 
-def tfrs(dataset: Dataset, requests: Requests, chosen: tuple[I64, I64]) -> Callable[[], Took]:
+def tfrs(known: Known) -> Callable[[], Took]:
     """Own vectors of members and sales, in-batch softmax, Adagrad."""
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
     tf: Any = import_module("tensorflow")
     recommenders: Any = import_module("tensorflow_recommenders")
-    rows, sale = chosen
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    members = tf.keras.layers.Embedding(dataset.num_members, DIM)
-    sales = tf.keras.layers.Embedding(dataset.num_sales, DIM)
-    task = recommenders.tasks.Retrieval()
 
     class TwoTowers(recommenders.Model):  # type: ignore[misc]  # known only where it is installed
-        """The two towers of its tutorial."""
+        """The two towers of its tutorial; what is no attribute of it would not be trained."""
+
+        def __init__(self) -> None:
+            """Make both tables."""
+            super().__init__()
+            self.members = tf.keras.layers.Embedding(known.num_members, DIM)
+            self.sales = tf.keras.layers.Embedding(known.num_sales, DIM)
+            self.task = recommenders.tasks.Retrieval()
 
         def compute_loss(self, features: Any, *_: Any, **__: Any) -> Any:
             """Return the loss of a batch."""
-            user, item = members(features["member"]), sales(features["sale"])
-            return task(user, item, compute_metrics=False)
+            user, item = self.members(features["member"]), self.sales(features["sale"])
+            return self.task(user, item, compute_metrics=False)
 
     model = TwoTowers()
     model.compile(optimizer=tf.keras.optimizers.Adagrad(0.1))
-    known = {"member": requests.member[rows], "sale": sale.astype(np.int32)}
-    feed = tf.data.Dataset.from_tensor_slices(known).shuffle(min(len(sale), 200_000)).batch(BATCH)
+    columns = {"member": known.member.astype(np.int32), "sale": known.sale.astype(np.int32)}
+    number = len(known.sale)
+    feed = tf.data.Dataset.from_tensor_slices(columns).shuffle(min(number, 200_000)).batch(BATCH)
 
     def run() -> Took:
         clock = Clock()
         model.fit(feed, epochs=1, verbose=0)
-        return clock.took(len(sale))
+        took = clock.took(number)
+        if not model.trainable_variables:
+            raise RuntimeError("its tables are not trained, so its speed says nothing")
+        return took
 
     return run

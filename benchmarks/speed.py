@@ -129,8 +129,8 @@ def timed(*, quick: bool) -> Found:
             runs |= {case: one.lightning, f"{case}, bare": one.bare}
         reference = Reference(*pairs_of(task.blocks.towers))
         runs["reference"] = lambda: reference.run(OTHERS)
-        runs |= peers.runs(task.dataset, task.blocks.towers, positives=OTHERS)
-        found = in_turn(runs, pairs=pairs)
+        with peers.runs(task.dataset, task.blocks.towers, positives=OTHERS) as others:
+            found = in_turn(runs | others, pairs=pairs)
         return Found(
             took=found,
             shares={case: one.shares() for case, one in ours.items()},

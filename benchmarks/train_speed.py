@@ -1,9 +1,10 @@
 """How fast towers are trained beside plain torch: python -m benchmarks.train_speed [--quick].
 
 Ours runs as in `fit`, then as a bare loop over the same net and feed, then the leanest two towers
-that torch allows, then the peers that are installed, in turn and over again. Work is counted in
-positives: (member, time, sale) that happened. Data are Complete Journey (extra `demo`); with
-`--quick` a small random shop, which shows that all works and no speed worth quoting.
+that torch allows, then the peers that are installed, each in a process of its own, in turn and
+over again. Work is counted in positives: (member, time, sale) that happened. Data are Complete
+Journey (extra `demo`); with `--quick` a small random shop, which shows that all works and no speed
+worth quoting.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ from typing import TYPE_CHECKING
 from benchmarks import peers
 from benchmarks.apart import apart
 from benchmarks.cells import load_now, machine
-from benchmarks.turns import Row, Spread, Took, line, middle, ratio, verdict
+from benchmarks.turns import Row, Spread, Took, Verdict, line, middle, ratio, verdict
 
 if TYPE_CHECKING:
     from benchmarks.speed import Found
 
 MB_PROMISED = 954
 """1.0 GB in 2^20 bytes."""
-PROMISES = (
+PROMISES: tuple[tuple[str, str, float | None], ...] = (
     ("ids only", "reference", 0.85),
     ("ids only", "tensorflow-recommenders", 2.0),
     ("ids only", "ids only, bare", 0.92),
     ("history and metadata", "torch-rechub", 2.0),
+    ("history and metadata", peers.LARGE_PAGES, None),
     ("history and metadata", "history and metadata, bare", 0.92),
     ("attention", "attention, bare", 0.92),
 )
-"""Whose speed is promised beside whose, at least how many times it."""
+"""Whose speed is promised beside whose, at least how many times it; None = for the record."""
 
 
 def timed(*, quick: bool) -> Found:
@@ -72,9 +74,12 @@ def ratios(took: dict[str, list[Took]]) -> list[Row]:
             continue
         clock = ratio(took[ours], took[theirs])
         processor = ratio(took[ours], took[theirs], processor=True)
-        # one turn says nothing
-        said = verdict(clock, bar) if clock.n > 1 else "undecided"
-        print(f"  {f'{ours} / {theirs}':56}{clock!s:>22}{processor!s:>22}{bar:>10.2f}  {said}")
+        said: Verdict | None = None
+        if bar is not None:  # one turn says nothing
+            said = verdict(clock, bar) if clock.n > 1 else "undecided"
+        asked = "" if bar is None else f"{bar:.2f}"
+        what = f"{ours} / {theirs}"
+        print(f"  {what:56}{clock!s:>22}{processor!s:>22}{asked:>10}  {said or ''}".rstrip())
         rows += [
             Row.of(ours, clock, "times", ratio_to=theirs, bar=bar, verdict=said),
             Row.of(ours, processor, "processor times", ratio_to=theirs),

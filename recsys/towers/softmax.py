@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,8 +11,8 @@ from torch.nn.functional import pad, softplus
 
 from recsys.domain.arrays import I64
 from recsys.towers.column_vectors import ColumnVectors
+from recsys.towers.shares import NEVER, summed
 
-_NEVER = -1e30
 _ROWS = 64
 """Rows of a product in bfloat16 are a multiple of it on a CPU."""
 _CELLS = 1 << 28
@@ -120,7 +118,7 @@ def naive_softmax(
         if block.past is not None:
             masked.scatter_(1, block.past, value=True)
         # not -inf, of which autograd makes NaN where a row has no negative at all
-        allowed = (logits + block.offset).masked_fill(masked, _NEVER).clamp(min=_NEVER)
+        allowed = (logits + block.offset).masked_fill(masked, NEVER).clamp(min=NEVER)
         negatives = allowed.logsumexp(dim=1)
         cosine = (mine[targets.row] * v[targets.column]).sum(dim=1)
         gap = kernel.sharpness * negatives[targets.row] - scale * cosine - targets.shift
@@ -218,11 +216,9 @@ class _Sums:
             scores = logits.to(self.du.dtype) / self.scale
             beta = threshold(scores, block.offset, self.kernel.top_k)
         logits = _masked(logits, block, span)
-        sums, shares_of = fused() if self.kernel.fuse else (log_sum, shares)
-        negatives = sums(logits, block.offset)
+        negatives, shares = summed(logits, block.offset, fuse=self.kernel.fuse)
         pull, push = self._pairs(block, span, negatives, beta=beta)
-        pushed = shares_of(logits, block.offset, total=negatives, push=push)
-        pushed = self._whole(pushed)
+        pushed = self._whole(shares(push))
         du = (pushed @ v)[:height].to(self.du.dtype)
         # sum_ij share_ij s_ij / scale, without another pass over all logits
         self.dscale += (du * self.u[rows]).sum() - pull
@@ -271,25 +267,3 @@ def _masked(logits: Tensor, block: Block, span: tuple[int, int]) -> Tensor:
     if block.past is not None:
         logits.scatter_(1, block.past[span[0] : span[1]], -torch.inf)
     return logits
-
-
-def log_sum(logits: Tensor, offset: Tensor) -> Tensor:
-    """Return N [rows] = logsumexp over the columns of logits [rows, C] + offset [C]."""
-    return (logits.to(offset.dtype) + offset).logsumexp(dim=1)
-
-
-def shares(logits: Tensor, offset: Tensor, *, total: Tensor, push: Tensor) -> Tensor:
-    """Return push * exp(logits + offset - total) [rows, C] in the dtype of the logits.
-
-    A row without any negative has total = -inf and pushes nothing.
-    """
-    shifted = logits.to(offset.dtype) + offset
-    pushed = shifted.sub_(total.clamp(min=_NEVER)[:, None]).exp_().mul_(push[:, None])
-    return pushed.to(logits.dtype)
-
-
-@cache
-def fused() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    """Return `log_sum` and `shares`, each compiled into one pass over memory."""
-    compiled: Callable[..., Any] = torch.compile
-    return compiled(log_sum, dynamic=True), compiled(shares, dynamic=True)
