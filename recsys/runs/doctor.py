@@ -22,6 +22,8 @@ NEEDED = {"pytorch-lightning": (2, 6, 6), "hydra-core": (1, 3, 8), "torch": (2, 
 """Oldest versions that are safe or known to work (SECURITY.md)."""
 MALWARE = {"2.6.2", "2.6.3"}
 """Releases of Lightning that carried a credential stealer (CVE-2026-44484)."""
+PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+"""Where Linux tells who gets pages of 2 MB: always, who asks (madvise), never."""
 
 
 def doctor(spec: Doctor) -> None:
@@ -38,6 +40,7 @@ def doctor(spec: Doctor) -> None:
         cpu(),
         gpu(),
         memory(),
+        pages(),
         disk(),
         rename(),
         port(spec.port),
@@ -102,6 +105,15 @@ def memory() -> tuple[str, bool, str]:
     fields = dict(line.split(":") for line in info.read_text(encoding="utf-8").splitlines())
     free = int(fields["MemAvailable"].split()[0]) * 1024
     return "memory", free > 2 * GIB, f"{free / GIB:.1f} GiB free; the demo takes up to 2"
+
+
+def pages() -> tuple[str, bool, str]:
+    """Tell whether large tensors get pages of 2 MB."""
+    said = PAGES.read_text(encoding="ascii") if PAGES.exists() else ""
+    if "[never]" in said:
+        slower = f"none: training on the CPU is a third slower (echo madvise > {PAGES})"
+        return "large pages", True, slower
+    return "large pages", True, "for large tensors" if said else "unknown on this system"
 
 
 def disk() -> tuple[str, bool, str]:

@@ -34,7 +34,7 @@ def test_a_healthy_machine_has_a_line_for_each_check(
 ) -> None:
     surgery.doctor(Doctor(port=0))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(LIBRARIES) + 7
+    assert len(lines) == 1 + len(LIBRARIES) + 8
     assert all(line.startswith("ok   ") and len(line) <= 80 for line in lines)
     assert list(tmp_path.iterdir()) == []
 
@@ -83,3 +83,24 @@ def test_a_folder_without_write_rights_is_named(
     name, good, text = surgery.rename()
     assert (name, good) == ("write rights", False)
     assert text.startswith("Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("always [madvise] never\n", "for large tensors"),
+        ("[always] madvise never\n", "for large tensors"),
+        ("always madvise [never]\n", "training on the CPU is a third slower"),
+        (None, "unknown"),
+    ],
+)
+def test_who_gets_large_pages_is_told(
+    said: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "enabled"
+    if said is not None:
+        file.write_text(said, encoding="ascii")
+    monkeypatch.setattr(surgery, "PAGES", file)
+    name, good, text = surgery.pages()
+    assert (name, good) == ("large pages", True)
+    assert told in text
