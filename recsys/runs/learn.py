@@ -122,7 +122,12 @@ def job_of(task: Task, spec: Train, folder: Path) -> TowerJob:
         train=task.blocks.towers,
         validation=task.blocks.validation,
         refit=task.blocks.refit,
-        towers=timely(spec.towers, task.blocks.towers, task.blocks.validation.outcome_us),
+        towers=timely(
+            spec.towers,
+            task.blocks.towers,
+            task.blocks.validation.outcome_us,
+            history=task.dataset.history,
+        ),
         trainer=spec.trainer,
         seed=spec.seed,
         folder=folder,

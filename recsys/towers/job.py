@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recsys.domain.dataset import Dataset
 from recsys.domain.encoded import Encoded
-from recsys.domain.events import QUICK
+from recsys.domain.events import HOUR, QUICK, Events
 from recsys.domain.requests import Requests
 from recsys.domain.stop import StopFlag
 from recsys.towers.spec import Auto, Trainer, TwoTower
@@ -54,17 +56,26 @@ _EVER = 1e6
 """Hours: longer than any past."""
 
 
-def timely(towers: TwoTower, train: Requests, outcome_us: int) -> TwoTower:
+def timely(towers: TwoTower, train: Requests, outcome_us: int, *, history: Events) -> TwoTower:
     """Return the settings with windows of popularity that suit how soon outcomes come.
 
-    Sets know no time: there all that ever was counts, at the test as in training.
+    Sets without dates know no time: there all that ever was counts, at the test as in training.
     """
     if train.hidden_share:
-        return towers.model_copy(update={"popularity_hours": (_EVER,)})
+        dated = _dated(train, history, towers.popularity_hours)
+        return towers if dated else towers.model_copy(update={"popularity_hours": (_EVER,)})
     if outcome_us > QUICK:
         return towers
     hours = tuple(sorted({*_QUICK_HOURS, *towers.popularity_hours}))
     return towers.model_copy(update={"popularity_hours": hours})
+
+
+def _dated(train: Requests, history: Events, hours: tuple[float, ...]) -> bool:
+    """Tell whether most of what sets were made of is older than each window of popularity."""
+    at = int(train.group_at.max(initial=0))
+    past = history.at[history.at < at]
+    lately = past >= at - int(max(hours, default=0.0) * HOUR)
+    return 2 * np.count_nonzero(lately) < len(past)
 
 
 @dataclass(frozen=True)

@@ -61,16 +61,21 @@ def test_an_event_at_the_very_instant_or_at_the_edge_of_a_window_counts_for_one_
 
 
 def test_soon_outcomes_bring_windows_of_minutes(shop: Shop) -> None:
-    ordered = shop.blocks.towers
-    assert timely(TwoTower(), ordered, 72 * HOUR).popularity_hours == (24.0,)
-    assert timely(TwoTower(), ordered, HOUR).popularity_hours == (0.25, 1.0, 3.0, 24.0)
-    asked = TwoTower(popularity_hours=(2.0, 1.0))
-    assert timely(asked, ordered, 3 * HOUR).popularity_hours == (0.25, 1.0, 2.0, 3.0)
+    ordered, history = shop.blocks.towers, shop.dataset.history
+
+    def hours(asked: TwoTower, within: int) -> tuple[float, ...]:
+        return timely(asked, ordered, within, history=history).popularity_hours
+
+    assert hours(TwoTower(), 72 * HOUR) == (24.0,)
+    assert hours(TwoTower(), HOUR) == (0.25, 1.0, 3.0, 24.0)
+    assert hours(TwoTower(popularity_hours=(2.0, 1.0)), 3 * HOUR) == (0.25, 1.0, 2.0, 3.0)
 
 
 def test_where_sets_know_no_time_all_that_ever_was_counts(shop: Shop) -> None:
-    sets = replace(shop.blocks.towers, hidden_share=0.5)
-    (hours,) = timely(TwoTower(), sets, HOUR).popularity_hours
+    sets, dated = replace(shop.blocks.towers, hidden_share=0.5), shop.dataset.history
+    assert timely(TwoTower(), sets, HOUR, history=dated).popularity_hours == (24.0,)
+    at_once = replace(dated, at=np.full_like(dated.at, sets.group_at.max() - HOUR))
+    (hours,) = timely(TwoTower(), sets, HOUR, history=at_once).popularity_hours
     assert hours * HOUR > shop.dataset.watermark
 
 
