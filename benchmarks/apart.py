@@ -14,8 +14,8 @@ from recsys.runs.environment import before_imports
 def apart(*modules: str) -> Generator[Executor]:
     """Give a process to each task; they fork from one that has imported `modules` and no more.
 
-    Weigh memory without `modules`: forked after the import of polars, a training held 50 MB
-    more than in a process that imports it itself, as a command does (docs/log.md).
+    Weigh a training without `modules`: forked after the import of polars it held 50 MB more than
+    in a process that imports polars itself, as a command does (docs/log.md).
     """
     # what is imported there reads it
     before_imports()

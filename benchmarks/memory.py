@@ -19,6 +19,7 @@ from benchmarks.training import job_of
 from recsys.towers.device import resolve
 from recsys.towers.fit import fit
 from recsys.towers.memory import need
+from recsys.towers.slack import give_back
 from recsys.towers.spec import TwoTower
 from recsys.world.spec import FlashSales
 
@@ -42,6 +43,7 @@ def measured(name: str) -> tuple[float, float]:
         job = job_of(*SIZES[name], Path(folder, "job"))
         said = need(job, resolve(job.trainer)).total / 2**20
         gc.collect()
+        give_back()
         before = anonymous_mb() or 0.0
         with Meter() as meter:
             fit(replace(job))

@@ -75,7 +75,8 @@ def ratios(took: dict[str, list[Took]]) -> list[Row]:
         clock = ratio(took[ours], took[theirs])
         processor = ratio(took[ours], took[theirs], processor=True)
         said: Verdict | None = None
-        if bar is not None:  # one turn says nothing
+        if bar is not None:
+            # one turn says nothing
             said = verdict(clock, bar) if clock.n > 1 else "undecided"
         asked = "" if bar is None else f"{bar:.2f}"
         what = f"{ours} / {theirs}"

@@ -111,8 +111,7 @@ def pages() -> tuple[str, bool, str]:
     """Tell whether large tensors get pages of 2 MB."""
     said = PAGES.read_text(encoding="ascii") if PAGES.exists() else ""
     if "[never]" in said:
-        slower = f"none: training on the CPU is a third slower (echo madvise > {PAGES})"
-        return "large pages", True, slower
+        return "large pages", True, "never given here; training on the CPU is slower"
     return "large pages", True, "for large tensors" if said else "unknown on this system"
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding, embedding_bag
 
 
 def gathered(index: Tensor, table: Tensor) -> Tensor:
-    """Return rows of `table` [R, D] by `index` (int64, any shape), [*index.shape, D].
+    """Return rows of `table` [R, D] by `index` (int32 or int64, any shape), [*index.shape, D].
 
     The gradient adds up in the order of the index, as that of an embedding does, to the same bits.
     An embedding's walks all rows of the table: on a CPU this one takes 0.7 of its time for 64
@@ -40,9 +41,10 @@ def bagged(bags: Bags, table: Tensor, weight: Tensor) -> Tensor:
 
     The gradient of the table adds up in the order of the bags, the same bits each time: as bags
     of the owners' gradients, one for each row, in a quarter of torch's time (docs/log.md).
+    Differentiable once.
     """
     if table.device.type != "cpu" or not table.requires_grad:
-        return embedding_bag(bags.row, table, bags.start, mode="sum", per_sample_weights=weight)
+        return _summed(bags, table, weight)
     made: Tensor = _Bagged.apply(bags, table, weight)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return made
 
@@ -73,33 +75,23 @@ class _Bagged(torch.autograd.Function):
     def forward(ctx: Any, *operands: Any) -> Tensor:
         """Return the sums of (bags, table, weight)."""
         ctx.bags, table, weight = operands
-        ctx.save_for_backward(weight)
-        ctx.rows = len(table)
-        # what the weights get is torch's own matter
-        with torch.enable_grad():
-            ctx.own = weight.detach().requires_grad_()
-            ctx.total = embedding_bag(
-                ctx.bags.row,
-                table.detach(),
-                ctx.bags.start,
-                mode="sum",
-                per_sample_weights=ctx.own,
-            )
-        total: Tensor = ctx.total.detach()
-        return total
+        ctx.save_for_backward(table, weight)
+        return _summed(ctx.bags, table, weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         """Return the gradients of the table and of the weights."""
-        (weight,), bags = ctx.saved_tensors, ctx.bags
-        (of_weight,) = torch.autograd.grad(ctx.total, ctx.own, grads[0], retain_graph=True)
+        (table, weight), bags = ctx.saved_tensors, ctx.bags
+        # what the weights get is torch's own matter
+        with torch.enable_grad():
+            own = weight.detach().requires_grad_()
+            (of_weight,) = torch.autograd.grad(_summed(bags, table.detach(), own), own, grads[0])
         order = torch.argsort(bags.row, stable=True)
-        counts = torch.bincount(bags.row, minlength=ctx.rows)
-        of_table = embedding_bag(
-            bags.owner.index_select(0, order),
-            grads[0],
-            counts.cumsum(0) - counts,
-            mode="sum",
-            per_sample_weights=weight.index_select(0, order),
-        )
-        return None, of_table, of_weight
+        counts = torch.bincount(bags.row, minlength=len(table))
+        turned = Bags(bags.owner.index_select(0, order), counts.cumsum(0) - counts, bags.row)
+        return None, _summed(turned, grads[0], weight.index_select(0, order)), of_weight
+
+
+def _summed(bags: Bags, table: Tensor, weight: Tensor) -> Tensor:
+    return embedding_bag(bags.row, table, bags.start, mode="sum", per_sample_weights=weight)

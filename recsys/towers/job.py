@@ -75,7 +75,7 @@ def _dated(train: Requests, history: Events, hours: tuple[float, ...]) -> bool:
     at = int(train.group_at.max(initial=0))
     past = history.at[history.at < at]
     lately = past >= at - int(max(hours, default=0.0) * HOUR)
-    return 2 * np.count_nonzero(lately) < len(past)
+    return 2 * int(np.count_nonzero(lately)) < len(past)
 
 
 @dataclass(frozen=True)

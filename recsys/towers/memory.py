@@ -16,6 +16,7 @@ from recsys.towers.job import TowerJob
 from recsys.towers.lately import key_type, narrowest, tabled
 from recsys.towers.losses import resolve
 from recsys.towers.resident import rows_in_use
+from recsys.towers.slack import SLACK
 from recsys.towers.spec import Causal, Full, LiveShelf, Sampled
 from recsys.towers.stretches import in_periods
 from recsys.towers.two_tower import Sizes, TwoTowerNet
@@ -33,6 +34,7 @@ _LEVERS = {
     "data": "data of fewer days",
     "a step": "towers.rows_per_group (trainer.accumulate keeps the step as large)",
     "a save": "towers.dim or towers.table_bits",
+    "freed": "towers.rows_per_group (trainer.accumulate keeps the step as large)",
 }
 """What is held -> what would make it smaller."""
 
@@ -106,6 +108,8 @@ def need(job: TowerJob, device: Device) -> Need:
         "a step": _step(job, by_rows=bool(large)) + _FLOAT * shared * job.towers.dim,
     }
     if device.kind == "cpu":
+        # what a step freed and training has not given back yet
+        parts["freed"] = min(SLACK, parts["a step"])
         parts = {name: size * device.processes for name, size in parts.items()}
         save = 2 * weights + parts["moments"] // device.processes
         if save > parts["a step"]:

@@ -18,8 +18,8 @@ def summed(
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Return N [rows] = logsumexp over the columns of logits [rows, C] + offset [C], and a map.
 
-    It makes of each row's push [rows] its shares push * exp(logits + offset - N) [rows, C] in the
-    dtype of the logits. A row without any negative has N = -inf and pushes nothing.
+    It makes of each row's push [rows], once, its shares push * exp(logits + offset - N) [rows, C]
+    in the dtype of the logits. A row without any negative has N = -inf and pushes nothing.
     """
     if fuse:
         log_sum, shares = _fused()

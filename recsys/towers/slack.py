@@ -9,10 +9,10 @@ from pathlib import Path
 
 _HELD = Path("/proc/self/statm")
 """Where Linux tells how many pages a process holds; the second number counts them."""
-_SLACK = 250 << 20
+SLACK = 250 << 20
 """Bytes freed and not given back that training puts up with. What is given back is asked for
 again in the next step, and a page that is asked for costs time (docs/log.md): with 100 MB
-training is a quarter slower, with 400 hardly faster."""
+training is a sixth slower, with 400 hardly faster."""
 
 
 def give_back() -> None:
@@ -46,5 +46,5 @@ class Slack:
 
     def __call__(self) -> None:
         """Give back if much is held; meant for a moment when a step's tensors are gone."""
-        if held() - self.used > _SLACK:
+        if held() - self.used > SLACK:
             self.settle()

@@ -174,6 +174,18 @@ def test_contradicting_events_without_an_ingest_time_both_go() -> None:
     assert balanced(made)
 
 
+def test_copies_go_before_contradictions_are_looked_for() -> None:
+    frame = events(("m1", "a", "cart", 2), ("m1", "a", "cart", 2), ("m1", "a", "cart", 2))
+    told = frame.with_columns(value=pl.Series([0.0, 1.0, 1.0, 2.0]))
+    made = checked(events=told)
+    assert sorted(reasons(made)) == ["conflict", "conflict", "duplicate"]
+    hour = timedelta(hours=1)
+    at = pl.Series([OPENS + n * hour for n in (1, 3, 3, 2)])
+    kept = checked(events=told.with_columns(ingested_at=at))
+    assert sorted(reasons(kept)) == ["conflict", "duplicate"]
+    assert sorted(kept.dataset.events.value.tolist()) == [0.0, 1.0]
+
+
 def test_contradicting_sales_stop_the_run_after_the_quarantine_is_written(tmp_path: Path) -> None:
     twice = sales(sale=["a", "a"], brand=["x", "y"])
     with pytest.raises(DataRefusedError, match=r"contradict others of the same id"):

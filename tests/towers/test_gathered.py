@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from functools import partial
 
 import pytest
@@ -60,20 +61,51 @@ def test_a_bag_of_fixed_rows_has_the_gradient_of_its_weights_alone() -> None:
     torch.testing.assert_close(weight.grad, table.sum(dim=1)[bags.row.long()])
 
 
-def test_the_same_bags_give_the_same_bits() -> None:
-    bags, weight = drawn([40, 0, 300, 1, 60])
-    bits = []
-    for _ in range(2):
-        table = torch.ones(ROWS, 64).requires_grad_()
-        bagged(bags, table, weight.float()).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+@pytest.fixture
+def threads() -> Generator[None]:
+    """Put the number of threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_bits_are_the_same_with_any_number_of_threads() -> None:
+    bags, weight = drawn([400, 0, 3_000, 1, 600])
+    draw, bits = torch.Generator().manual_seed(5), []
+    start, back = (torch.randn(n, 64, generator=draw) for n in (ROWS, BAGS))
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        table = start.clone().requires_grad_()
+        (bagged(bags, table, weight.float()) * back).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         assert table.grad is not None
         bits.append(table.grad.numpy().tobytes())
-    assert bits[0] == bits[1]
+    assert len(set(bits)) == 1
 
 
+def test_a_second_derivative_of_bags_is_refused() -> None:
+    bags, weight = drawn([2, 0, 3, 1, 4])
+    table = torch.randn(ROWS, 2, dtype=torch.float64, requires_grad=True)
+    total = bagged(bags, table, weight.requires_grad_()).square().sum()
+    (first,) = torch.autograd.grad(total, weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def test_without_gradients_bags_are_sums_alone() -> None:
+    bags, weight = drawn([2, 0, 3, 1, 4])
+    table = torch.randn(ROWS, 2, dtype=torch.float64, requires_grad=True)
+    with torch.inference_mode():
+        total = bagged(bags, table, weight)
+    torch.testing.assert_close(total, by_torch(bags, table.detach(), weight))
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (0,), (2, 0)])
-def test_rows_and_their_gradient_are_those_of_torch(shape: tuple[int, ...]) -> None:
-    index = torch.randint(ROWS, shape, generator=torch.Generator().manual_seed(2))
+def test_rows_and_their_gradient_are_those_of_torch(
+    shape: tuple[int, ...], kind: torch.dtype
+) -> None:
+    index = torch.randint(ROWS, shape, generator=torch.Generator().manual_seed(2)).to(kind)
     found = []
     for rows in (gathered, embedding):
         table = torch.arange(ROWS * 2.0).view(ROWS, 2).requires_grad_()
