@@ -30,7 +30,7 @@ KNOWN = (
     r"  requests \d+, \d+, \d+, \d+, \d+",
     r"  features \d+ fields a sale, \d+ a member, \d+\.\d% share a row",
     r"  memory   about \d+ MB of \d+\.\d GB \((cpu|cuda)\)",
-    r"           ([a-z ]+ \d+ MB,? ?){3}",
+    r"           ([a-z ]+ \d+ MB,? ?){3,4}",
     r" epoch    loss   val/ndcg_at_10   val/recall_at_10   requests/s    time",
     r" +\d+ +\d+\.\d{3} +0\.\d{4} (best|    ) +0\.\d{4} +[\d,]+ +\d:\d\d",
     r"  value    \d+ purchases to learn from, so it foretells engagement",
