@@ -72,12 +72,19 @@ def runs(
         found: dict[str, Callable[[], Took]] = {}
         for name, make in makes.items():
             if not any(name.startswith(one) for one in missing):
-                asked = (make, name == LARGE_PAGES)
-                pool = ProcessPoolExecutor(
-                    1, get_context("spawn"), initializer=_ready, initargs=asked
-                )
-                found[name] = partial(_turn, stack.enter_context(pool))
+                apart = in_its_process(make, large_pages=name == LARGE_PAGES)
+                found[name] = stack.enter_context(apart)
         yield found
+
+
+@contextmanager
+def in_its_process(
+    make: Callable[[], Callable[[], Took]], *, large_pages: bool
+) -> Generator[Callable[[], Took]]:
+    """Give the run of a peer that is made, and stays, in a process of its own."""
+    asked = (make, large_pages)
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_ready, initargs=asked) as pool:
+        yield lambda: pool.submit(_run).result()
 
 
 _made: list[Callable[[], Took]] = []
@@ -92,10 +99,6 @@ def _ready(make: Callable[[], Callable[[], Took]], large_pages: bool) -> None:  
 
 def _run() -> Took:
     return _made[0]()
-
-
-def _turn(pool: ProcessPoolExecutor) -> Took:
-    return pool.submit(_run).result()
 
 
 def some(requests: Requests, number: int) -> tuple[I64, I64]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from benchmarks import made, peers
 from benchmarks.reference import Reference
 from benchmarks.speed import IDS, ids_alone, pairs_of, task_of, trained
+from benchmarks.turns import Took
 from recsys.runs.learn import Task
 from recsys.towers.spec import TwoTower
 
@@ -87,3 +91,25 @@ def test_peers_learn_from_the_positives_and_the_past_that_we_do(task: Task) -> N
         wanted = history.sale[start:end][::-1][: peers.LENGTH] + 1
         assert np.array_equal(past[: len(wanted)], wanted)
         assert not past[len(wanted) :].any()
+
+
+def pages_told() -> Callable[[], Took]:
+    """Make a peer whose work is what it was told of large pages when it was made ready."""
+    told = float(os.environ["THP_MEM_ALLOC_ENABLE"])
+    return lambda: Took(told, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("large_pages", [False, True])
+def test_a_peer_is_made_ready_in_its_process_with_or_without_large_pages(large_pages: bool) -> None:
+    with peers.in_its_process(pages_told, large_pages=large_pages) as run:
+        assert [run().work, run().work] == [large_pages, large_pages]
+
+
+def test_a_peer_that_cannot_be_made_is_no_figure() -> None:
+    with peers.in_its_process(broken, large_pages=False) as run, pytest.raises(BrokenExecutor):
+        run()
+
+
+def broken() -> Callable[[], Took]:
+    """Fail as a peer does whose package changed."""
+    raise ImportError("its package is another")
