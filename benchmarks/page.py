@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from benchmarks.cells import Cell, Cost, together, written
 from recsys.domain.report import Estimate
 from recsys.domain.spec import Spec
+from recsys.evaluate.scorer import OURS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
@@ -28,12 +29,13 @@ configs/experiment/NAME.yaml with one seed: `python -m benchmarks.experiments ru
 root=FOLDER`.
 
 How to read it: **ours** is the mean over the seeds there are, ± half of the 95 % interval by member
-(mean of the seeds' intervals), then the least and the most of the seeds; taste = the towers alone,
-slates = lists by the value model. Baselines are fitted and judged in the same run as ours, on the
-same requests. Figures of others stand as their source gives them, never from our runs. What a
-setting or an epoch was chosen by is validation cut from training. Seconds are by the clock on a
-machine that had other work (its load is said), processor seconds those of all threads. Memory is
-the most anonymous memory of the process at one time.
+(mean of the seeds' intervals), then the least and the most of the seeds; taste = the towers,
+taste alone = the same without the spectral coordinates beside them, slates = lists by the value
+model. Baselines are fitted and judged in the same run as ours, on the same requests. Figures of
+others stand as their source gives them, never from our runs. What a setting or an epoch was chosen
+by is validation cut from training. Seconds are by the clock on a machine that had other work (its
+load is said), processor seconds those of all threads. Memory is the most anonymous memory of the
+process at one time.
 """
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -48,7 +50,8 @@ class Board(Spec):
     """The file that holds the test."""
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     ours: tuple[Name, ...]
-    """Scorers of ours that are shown: taste = the towers alone, slates = with the value model."""
+    """Scorers of ours that are shown: taste = the towers, taste_alone = without their spectral
+    coordinates, slates = with the value model."""
     shown: dict[str, Name]
     """slice/metric -> head of its column."""
     source: Name
@@ -96,14 +99,16 @@ def summary(sets: Mapping[str, Board], cells: Sequence[Cell]) -> str:
             if metric in figures
         }
         order = sorted(found, key=lambda scorer: -mean(one.value for one in found[scorer]))
-        ours = "; ".join(f"{text(found[one], spread=True)} {one}" for one in board.ours)
+        ours = "; ".join(
+            f"{text(found[one], spread=True)} {spoken(one)}" for one in board.ours if one in found
+        )
         aged = " (older settings)" if any(c.written != written(name) for c in counted) else ""
-        rival = next(scorer for scorer in order if scorer not in {"taste", "slates"})
+        rival = next(scorer for scorer in order if scorer not in OURS)
         known = {system: row[0] for system, row in board.figures.items() if row[0]}
         best = max(known, key=lambda system: known[system] or 0.0, default="")
         lines.append(
             f"| {board.title}{aged} | {board.shown[metric]} | {ours}, {number(len(counted))} "
-            f"| {text(found[rival], spread=False)}, {rival.replace('_', ' ')} "
+            f"| {text(found[rival], spread=False)}, {spoken(rival)} "
             f"| {f'{known[best]:.4f}, {best}' if best else '-'} |"
         )
     return "\n".join(lines)
@@ -148,18 +153,23 @@ def own(board: Board, cells: Sequence[Cell]) -> list[str]:
     rows: list[tuple[float, str]] = []
     known = cells[0].figures if cells else {}
     for scorer in known:
-        if scorer not in board.ours and scorer in {"taste", "slates"}:
+        if scorer not in board.ours and scorer in OURS:
             continue
         found = [[c.figures[scorer].get(metric) for c in cells] for metric in board.shown]
         texts = [text([f for f in column if f], spread=scorer in board.ours) for column in found]
         if all(one == "-" for one in texts):
             continue
-        label = f"**{scorer}**" if scorer in board.ours else scorer.replace("_", " ")
+        label = f"**{spoken(scorer)}**" if scorer in board.ours else spoken(scorer)
         source = f"ours, {number(len(cells))}" if scorer in board.ours else "baseline, same run"
         known_first = [f.value for f in found[0] if f] if first in board.shown else []
         row = f"| {label} | {' | '.join(texts)} | {source} |"
         rows.append((mean(known_first) if known_first else 0.0, row))
     return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+
+
+def spoken(scorer: str) -> str:
+    """Write a scorer's name as a person reads it."""
+    return scorer.replace("_", " ")
 
 
 def theirs(board: Board) -> list[str]:

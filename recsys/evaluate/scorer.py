@@ -21,7 +21,7 @@ class Baseline:
     """What fitting it took."""
 
 
-OURS = frozenset({"taste", "slates"})
-"""Names of what is ours in a report."""
+OURS = frozenset({"taste", "taste_alone", "slates"})
+"""Names of what is ours in a report; taste_alone = the towers without spectral coordinates."""
 ORACLES = frozenset({"visible_oracle", "oracle"})
 """Names of what knows the truth of a simulated world; all other names are baselines."""

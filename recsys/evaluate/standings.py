@@ -22,6 +22,7 @@ _LABELS = {
     "logistic": "logistic regression",
     "boosted": "boosted trees",
     "taste": "taste (the towers)",
+    "taste_alone": "taste without spectral coordinates",
     "slates": "slates (what members get)",
     "visible_oracle": "visible oracle",
     "oracle": "oracle (knows all but luck)",

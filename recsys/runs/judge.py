@@ -88,10 +88,12 @@ def compare(learned: Learned, spec: Train, *, taste: Scorer, slates: Slates) -> 
     task, blocks = learned.task, learned.task.blocks
     fitted = baselines(task.dataset, blocks.learned, blocks.learned_until, spec=spec.evaluate)
     fitted |= learned_baselines(task.dataset, blocks.learned, spec=spec.evaluate)
+    alone = learned.embedder.alone()
     return judge_all(
         task.dataset,
         blocks.test,
         {"taste": taste}
+        | ({"taste_alone": alone.scorer()} if alone else {})
         | {name: known.scorer for name, known in fitted.items()}
         | oracles(task.dataset, task.prepared.truth),
         spec=spec.evaluate,

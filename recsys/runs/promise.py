@@ -21,7 +21,9 @@ STEMS = (
 )  # fmt: skip
 
 
-def fault(evaluate: Evaluate, *, slots: int, known_truth: bool, outcome_hours: float) -> str:
+def fault(
+    evaluate: Evaluate, *, slots: int, known_truth: bool, outcome_hours: float, spectral: bool
+) -> str:
     """Return what is wrong with `evaluate.require`, or "": names that no report would hold.
 
     Slices depend on the data and are looked at when the report is there.
@@ -31,6 +33,7 @@ def fault(evaluate: Evaluate, *, slots: int, known_truth: bool, outcome_hours: f
         return ""
     scorer, metric, rival = parts[1] or "taste", parts[2], parts[3]
     names = {*OURS, "random", "popular", *evaluate.baselines}
+    names |= {"taste_alone"} if spectral else set()
     names |= set(ORACLES) if known_truth else set()
     names |= set(RECENT) if outcome_hours * HOUR <= QUICK else set()
     lengths = {slots} if scorer == "slates" else {slots, *evaluate.ks}

@@ -85,6 +85,7 @@ class Train(Spec):
             slots=self.rerank.slots,
             known_truth=isinstance(self.data, FlashSales),
             outcome_hours=self.data.outcome_hours,
+            spectral=self.towers.spectral.rank > 0,
         )
         if wrong:
             raise ValueError(f"evaluate.require={self.evaluate.require}: {wrong}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -197,6 +198,14 @@ class Embedder:
     def requests(self, requests: Requests, rows: slice) -> F32:
         """Return u of some requests, each with the past it was made with, F32[n, D]."""
         return _numpy(self.vectors.requests(requests, rows))
+
+    def alone(self) -> Embedder | None:
+        """Return the towers without their spectral coordinates; None where there are none."""
+        if self.vectors.columns is None or not self.vectors.columns.width:
+            return None
+        bare = copy(self)
+        bare.vectors = self.vectors.widened(None)
+        return bare
 
     def scorer(self) -> Scorer:
         """Return the exact scores <u, v> of requests against their shelf, -inf on no candidates.

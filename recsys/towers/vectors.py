@@ -45,8 +45,8 @@ class Vectors:
         """The first unit_dims coordinates have length 1."""
         return self.net.spec.dim - 1
 
-    def widened(self, columns: Columns) -> Vectors:
-        """Return the same vectors with spectral coordinates behind them."""
+    def widened(self, columns: Columns | None) -> Vectors:
+        """Return the same vectors with spectral coordinates behind them, or with none."""
         wide = copy(self)
         wide.columns = columns
         return wide

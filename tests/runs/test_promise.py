@@ -6,9 +6,21 @@ from recsys.evaluate.spec import Evaluate
 from recsys.runs.promise import fault
 
 
-def wrong(require: str, *, known_truth: bool = False, outcome_hours: float = 48.0) -> str:
+def wrong(
+    require: str,
+    *,
+    known_truth: bool = False,
+    outcome_hours: float = 48.0,
+    spectral: bool = False,
+) -> str:
     evaluate = Evaluate(require=require, baselines=("random", "popular", "editor"))
-    return fault(evaluate, slots=6, known_truth=known_truth, outcome_hours=outcome_hours)
+    return fault(
+        evaluate,
+        slots=6,
+        known_truth=known_truth,
+        outcome_hours=outcome_hours,
+        spectral=spectral,
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,3 +60,5 @@ def test_a_gate_on_what_no_report_will_hold_names_the_nearest(require: str, text
 def test_some_rivals_depend_on_the_shop() -> None:
     assert not wrong("oracle:ndcg_at_10>popular", known_truth=True)
     assert not wrong("ndcg_at_10>popular_1h", outcome_hours=1.0)
+    assert not wrong("ndcg_at_10>taste_alone", spectral=True)
+    assert "taste_alone" in wrong("ndcg_at_10>taste_alone")

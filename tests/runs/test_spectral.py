@@ -82,6 +82,12 @@ def test_the_weight_that_validation_chose_is_told_in_one_line(journey: Journey) 
     assert len(line) <= 80
 
 
+def test_the_report_says_what_the_coordinates_bring(journey: Journey) -> None:
+    told = json.loads(only(journey.folder, "runs/2*/report.json").read_text())["report"]["scorers"]
+    assert told["taste_alone"].keys() == told["taste"].keys()
+    assert told["taste_alone"]["all"] != told["taste"]["all"]
+
+
 def test_the_bundle_holds_the_coordinates_behind_the_unit_ones(journey: Journey) -> None:
     bundle = journey.bundle
     said = bundle.manifest.extra

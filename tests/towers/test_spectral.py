@@ -129,6 +129,11 @@ def test_the_towers_own_coordinates_stay_and_scores_add_up(
     added = both.scorer()(requests, rows) - alone.scorer()(requests, rows)
     u, v = both.requests(requests, rows)[:, dim:], both.sales(requests.shelf(0), at)[:, dim:]
     np.testing.assert_allclose(added, u @ v.T, atol=1e-5)
+    bare = both.alone()
+    assert bare is not None
+    assert np.array_equal(bare.scorer()(requests, rows), alone.scorer()(requests, rows))
+    assert bare.alone() is None
+    assert both.sales(requests.shelf(0), at).shape[1] == dim + RANK
     exported = both.embeddings_sales(np.arange(endless.dataset.num_sales), at)
     np.testing.assert_allclose(np.linalg.norm(exported.unit, axis=1), 1, atol=1e-5)
 
