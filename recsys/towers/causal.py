@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from recsys.domain.events import Kind
-from recsys.towers.features import residual_mlp
 from recsys.towers.gathered import gathered
+from recsys.towers.mlp import residual_mlp
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Window
 from recsys.towers.spec import Causal

@@ -25,7 +25,7 @@ class Device:
     threads: int
     """Of each process."""
     low: bool
-    """bfloat16 operands for the scores."""
+    """bfloat16 operands for scores and MLPs; weights, sums and gradients stay float32."""
     fuses: bool = False
     """It can compile passes over memory into one: a GPU with Triton and a C compiler."""
 

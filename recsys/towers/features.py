@@ -122,11 +122,3 @@ class SaleInput(nn.Module):
         elif self.spec.id_dropout:
             own = own * noise.keep(self.spec.id_dropout, 2, rows).float()[:, None]
         return z, z + own
-
-
-def residual_mlp(*, width: int, dim: int) -> nn.Sequential:
-    """Return width -> 2 D -> D with GELU whose last layer starts at zero."""
-    last = nn.Linear(2 * dim, dim)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(width, 2 * dim), nn.GELU(), last)

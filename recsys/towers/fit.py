@@ -30,6 +30,7 @@ from recsys.towers.lightning import Feed, Place, Training
 from recsys.towers.loggers import installed
 from recsys.towers.losses import Planner
 from recsys.towers.losses import resolve as resolve_loss
+from recsys.towers.mlp import lowered
 from recsys.towers.refit import second
 from recsys.towers.resident import Resident
 from recsys.towers.softmax import Kernel
@@ -212,6 +213,9 @@ def prepare(job: TowerJob, device: Device) -> Training:
         total=sampler.steps * job.towers.epochs,
         epochs=job.chosen.epochs if job.chosen else job.towers.epochs,
     )
+    if device.low and device.kind == "cpu":
+        # the averaged weights, which are judged and exported, stay exact
+        lowered(net)
     restore(job, training, world=share.world)
     if job.towers.counts == "first":
         counts.hold(net.sale_tower)

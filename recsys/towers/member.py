@@ -12,8 +12,9 @@ from torch.nn.functional import normalize, softplus
 from recsys.domain.events import Kind
 from recsys.towers.causal import CausalHistory
 from recsys.towers.encoder import reader
-from recsys.towers.features import START, BagInput, linear, residual_mlp
+from recsys.towers.features import START, BagInput, linear
 from recsys.towers.gathered import gathered
+from recsys.towers.mlp import residual_mlp
 from recsys.towers.noise import Noise
 from recsys.towers.resident import Bag, Window
 from recsys.towers.spec import TwoTower

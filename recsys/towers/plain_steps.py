@@ -37,7 +37,7 @@ def _erf(x: F32) -> F32:
 
 
 def mlp(x: F32, weights: Mapping[str, F32]) -> F32:
-    """Return what `features.residual_mlp` makes of F32[..., i], F32[..., D]."""
+    """Return what `mlp.residual_mlp` makes of F32[..., i], F32[..., D]."""
     inside = linear(x, weights["mlp.0.weight"], weights["mlp.0.bias"])
     return linear(gelu(inside), weights["mlp.2.weight"], weights["mlp.2.bias"])
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from recsys.towers.features import residual_mlp
+from recsys.towers.mlp import residual_mlp
 from recsys.towers.spec import TwoTower
 
 _HIDDEN = 16

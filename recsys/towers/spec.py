@@ -237,7 +237,7 @@ class Machine(Spec):
     threads: CountOrNone = 0
     """CPU threads; 0 = as many as physical cores this process may use."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the scores: `auto` = bf16 where the machine has it natively. fp16 is refused on a CPU."""
+    """Of scores and MLPs: `auto` = bf16 where the machine has it natively. No fp16 on a CPU."""
     accumulate: Count = 1
     """Batches whose gradients make one step: as one so many times as large, in less memory."""
     save_every_steps: Count = 1000
@@ -268,7 +268,7 @@ class Cpu(Machine):
 
     kind: Literal["cpu"] = "cpu"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the scores: `auto` = bf16 where the CPU has it natively."""
+    """Of scores and MLPs: `auto` = bf16 where the CPU has it natively."""
 
 
 class Gpu(Machine):

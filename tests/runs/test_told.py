@@ -113,6 +113,7 @@ def test_a_gate_may_ask_for_every_figure_that_a_report_holds(trained: Trained) -
             slots=6,
             known_truth=True,
             outcome_hours=48.0,
+            spectral=False,
         )
     ]
     assert refused == []
