@@ -19,7 +19,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recsys.data.requests import Blocks
-from recsys.data.spectrum import Engaged, LowPass, right_vectors
+from recsys.data.spectrum import Engaged, Filter, right_vectors
 from recsys.domain.arrays import F32, I64
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import DAY, Events
@@ -56,7 +56,7 @@ class Material:
     def of(cls, dataset: Dataset, towers: Requests, until: int) -> Material:
         """Factor the training part and the content of all sales."""
         engaged = Engaged.of(dataset.history, towers, num_sales=dataset.num_sales)
-        low = LowPass.of(engaged, TEACHER)
+        low = Filter.low_pass(engaged, TEACHER)
         warm = np.flatnonzero(engaged.place >= 0)
         shape = dataset.num_sales, low.sale.shape[1]
         past, sale = (np.zeros(shape, dtype=np.float32) for _ in range(2))
@@ -67,7 +67,7 @@ class Material:
         scale = _scale(member)
         row, column = engaged.matrix.nonzero()
         said = sparse.csr_array(content(dataset, until).astype(np.float32))
-        words: F32 = (said @ right_vectors(said[warm], CONTENT)).astype(np.float32)
+        words: F32 = (said @ right_vectors(said[warm], CONTENT)[0]).astype(np.float32)
         return cls(
             dataset.history,
             past * scale,

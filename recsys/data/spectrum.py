@@ -71,11 +71,8 @@ class Engaged:
 
 
 @dataclass(frozen=True)
-class LowPass:
-    """D_i^-1/2 V V^T D_i^1/2 in two factors of rank r (GF-CF's ideal low pass, Shen et al. 2021).
-
-    A past r_u (0 or 1) scores all k sales as (r_u @ past) @ sale.T.
-    """
+class Filter:
+    """How a past r_u (0 or 1) scores all k sales, in two factors: (r_u @ past) @ sale.T."""
 
     past: F32
     """What an earlier engagement with a sale adds, F32[k, r]."""
@@ -83,15 +80,33 @@ class LowPass:
     """What a sale is multiplied with, F32[k, r]."""
 
     @classmethod
-    def of(cls, engaged: Engaged, rank: int, *, seed: int = 0) -> LowPass:
-        """Take the strongest `rank` directions; fewer where the matrix has fewer."""
-        vectors = right_vectors(engaged.normalised(), rank, seed=seed)
+    def low_pass(cls, engaged: Engaged, rank: int, *, seed: int = 0) -> Filter:
+        """Return D_i^-1/2 V V^T D_i^1/2: the strongest `rank` directions of what is normalised.
+
+        GF-CF's ideal low pass (Shen et al. 2021); fewer where the matrix has fewer.
+        """
+        vectors = right_vectors(engaged.normalised(), rank, seed=seed)[0]
         root: F32 = np.sqrt(engaged.by_sale())[:, None]
         return cls(past=vectors / root, sale=vectors * root)
 
+    @classmethod
+    def ease(cls, engaged: Engaged, rank: int, ridge: float, *, seed: int = 0) -> Filter:
+        """Return EASE's weights between two sales (Steck 2019), of the strongest directions alone.
 
-def right_vectors(matrix: sparse.csr_array, rank: int, *, seed: int = 0) -> F32:
+        With R = U S V^T and h = S^2 / (S^2 + ridge), (R^T R + ridge I)^-1 = (I - V h V^T) / ridge,
+        so that -P_ij / P_jj = (V h V^T)_ij / (1 - (V h V^T)_jj). What a sale says of itself, which
+        EASE leaves out, stays in.
+        """
+        vectors, power = right_vectors(engaged.matrix, rank, seed=seed)
+        kept = (power / (power + ridge)).astype(np.float32)
+        alone = 1 - np.square(vectors) @ kept
+        return cls(past=vectors * kept, sale=vectors / alone[:, None])
+
+
+def right_vectors(matrix: sparse.csr_array, rank: int, *, seed: int = 0) -> tuple[F32, F64]:
     """Return the strongest right singular vectors of a matrix [n, k], F32[k, r], r <= rank.
+
+    Beside them the squares of their singular values, F64[r], largest first.
 
     Subspace iteration from a seeded start (Halko, Martinsson and Tropp 2011): the same matrix gives
     the same vectors. Members pass in chunks of at least k, so that beside the matrix only a few
@@ -99,7 +114,7 @@ def right_vectors(matrix: sparse.csr_array, rank: int, *, seed: int = 0) -> F32:
     """
     width = matrix.shape[1]
     if not width:
-        return np.zeros((0, 0), dtype=np.float32)
+        return np.zeros((0, 0), dtype=np.float32), np.zeros(0)
     size = min(rank + SPARE, width)
     start = np.random.default_rng(seed).standard_normal((width, size), dtype=np.float32)
     basis = np.linalg.qr(start)[0]
@@ -111,7 +126,7 @@ def right_vectors(matrix: sparse.csr_array, rank: int, *, seed: int = 0) -> F32:
     strongest = np.argsort(-power, kind="stable")[:rank]
     strongest = strongest[power[strongest] > _NOTHING * power.max(initial=0.0)]
     vectors: F32 = basis @ turn[:, strongest].astype(np.float32)
-    return vectors
+    return vectors, power[strongest]
 
 
 def _squared(matrix: sparse.csr_array, basis: F32) -> F32:

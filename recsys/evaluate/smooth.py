@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from recsys.data.spectrum import Engaged, LowPass
+from recsys.data.spectrum import Engaged, Filter
 from recsys.domain.arrays import F32
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
@@ -28,14 +28,14 @@ class Smooth:
 
     linear: Together
     """With the weights R~^T R~."""
-    low: LowPass
+    low: Filter
     alpha: float
 
     @classmethod
     def of(cls, history: Events, engaged: Engaged, *, rank: int, alpha: float) -> Smooth:
         """Fit both parts; the larger is R~^T R~, [k, k], sparse where few sales meet."""
         weights = _meetings(engaged.normalised())
-        return cls(Together(history, engaged.place, weights), LowPass.of(engaged, rank), alpha)
+        return cls(Together(history, engaged.place, weights), Filter.low_pass(engaged, rank), alpha)
 
     def __call__(self, requests: Requests, rows: slice) -> F32:
         """Score each sale of the shelf, F32[n, s]; 0 for those unknown at the fit."""

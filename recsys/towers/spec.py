@@ -77,6 +77,9 @@ class Spectral(Spec):
 
     rank: Annotated[int, Field(ge=0, le=1024)] = 0
     """How many are added to the exported vectors; 0 = off."""
+    ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """0 = an ideal low pass, as GF-CF's; above it EASE's weights at this ridge, for sets where EASE
+    is the better of the two baselines."""
     weights: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
         0.03,
         0.06,

@@ -10,17 +10,18 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from recsys.data.spectrum import Engaged, LowPass
+from recsys.data.spectrum import Engaged, Filter
 from recsys.domain.arrays import F32, I64, Bool
 from recsys.domain.dataset import Dataset
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
 from recsys.towers.resident import Past
+from recsys.towers.spec import Spectral
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The low pass over S sales as it was fitted; rows of sales without engagement are 0."""
+    """The filter over S sales as it was fitted; rows of sales without engagement are 0."""
 
     past: Tensor
     """What an engagement with a sale adds to a member's coordinates, float32 [S, r]."""
@@ -30,10 +31,14 @@ class Spectrum:
     """What the members' coordinates are multiplied with."""
 
     @classmethod
-    def of(cls, dataset: Dataset, towers: Requests, rank: int) -> Spectrum:
+    def of(cls, dataset: Dataset, towers: Requests, spec: Spectral) -> Spectrum:
         """Fit it on the requests of the towers' block alone."""
         engaged = Engaged.of(dataset.history, towers, num_sales=dataset.num_sales)
-        low = LowPass.of(engaged, rank)
+        kept = (
+            Filter.ease(engaged, spec.rank, spec.ridge)
+            if spec.ridge
+            else Filter.low_pass(engaged, spec.rank)
+        )
         known = np.flatnonzero(engaged.place >= 0)
 
         def spread(rows: F32) -> Tensor:
@@ -41,7 +46,7 @@ class Spectrum:
             whole[known] = rows
             return torch.from_numpy(whole)
 
-        return cls(spread(low.past), spread(low.sale))
+        return cls(spread(kept.past), spread(kept.sale))
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Columns:
         """Return the coordinates of members, each with a past of their own, float32 [n, r].
 
         The sum over the distinct known sales of a past, divided by the root of their number: for a
-        past of the training this is a row of D_u^-1/2 R D_i^-1/2 V, whatever the instant is.
+        past of the training and the low pass a row of D_u^-1/2 R D_i^-1/2 V, whatever the instant.
         """
         start = np.asarray(self.history.member_ptr, dtype=np.int64)[past.member]
         count = np.asarray(past.end, dtype=np.int64) - start

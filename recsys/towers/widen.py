@@ -35,7 +35,7 @@ def widen(job: TowerJob, best: Path) -> Path:
         return folder
     trained = embed.load(best)
     vectors = Embedder(trained, job.dataset, job.encoded).vectors
-    fitted = Spectrum.of(job.dataset, job.train, job.towers.spectral.rank)
+    fitted = Spectrum.of(job.dataset, job.train, job.towers.spectral)
     weight, tried = (job.chosen.weight, []) if job.chosen else _chosen(job, vectors, fitted)
     width = fitted.sale.shape[1] if weight else 0
     state, fingerprint = checkpoint.load(best)

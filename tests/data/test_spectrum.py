@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from recsys.data import spectrum
-from recsys.data.spectrum import Engaged, LowPass, right_vectors
+from recsys.data.spectrum import Engaged, Filter, right_vectors
 from recsys.domain.arrays import F64, I64
 from recsys.domain.events import Events
 from recsys.domain.requests import Requests
@@ -123,15 +123,36 @@ def test_the_low_pass_is_that_of_a_dense_decomposition(
     _, strength, right = np.linalg.svd(normalised(matrix), full_matrices=False)
     rank = 5
     assert strength[rank - 1] > 1.02 * strength[rank]
-    low, root = LowPass.of(engaged, rank), np.sqrt(matrix.sum(axis=0))
+    low, root = Filter.low_pass(engaged, rank), np.sqrt(matrix.sum(axis=0))
     expected = (right[:rank].T / root[:, None]) @ (right[:rank] * root)
     np.testing.assert_allclose(low.past @ low.sale.T, expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("ridge", [0.5, 20.0])
+def test_the_weights_between_two_sales_are_those_of_ease(ridge: float) -> None:
+    engaged = known(lived())
+    found = Filter.ease(engaged, engaged.matrix.shape[1], ridge)
+    matrix = engaged.matrix.toarray().astype(np.float64)
+    inverse = np.linalg.inv(matrix.T @ matrix + ridge * np.eye(matrix.shape[1]))
+    both, expected = found.past @ found.sale.T, -inverse / np.diagonal(inverse)
+    # EASE leaves out what a sale says of itself
+    np.fill_diagonal(both, 0)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(both, expected, atol=1e-4)
+    few = Filter.ease(engaged, 3, ridge)
+    assert few.past.shape == few.sale.shape == (engaged.matrix.shape[1], 3)
+    _, strength, right = np.linalg.svd(matrix, full_matrices=False)
+    low = (right[:3].T * (strength[:3] ** 2 / (strength[:3] ** 2 + ridge))) @ right[:3]
+    np.testing.assert_allclose(few.past @ few.sale.T, low / (1 - np.diagonal(low)), atol=1e-3)
+
+
 def test_the_vectors_are_orthonormal_and_the_same_each_time() -> None:
     matrix = known(lived()).normalised()
-    once, again = right_vectors(matrix, 6), right_vectors(matrix, 6)
+    (once, power), (again, _) = right_vectors(matrix, 6), right_vectors(matrix, 6)
     assert np.array_equal(once, again)
+    lengths = np.linalg.norm(matrix @ once, axis=0)
+    np.testing.assert_allclose(power, lengths**2, rtol=1e-4)
+    assert (np.diff(power) <= 0).all()
     np.testing.assert_allclose(once.T @ once, np.eye(6), atol=1e-5)
 
 
@@ -148,5 +169,7 @@ def test_chunks_of_members_change_rounding_alone(monkeypatch: pytest.MonkeyPatch
 def test_directions_of_no_strength_are_left_out() -> None:
     two = np.zeros((6, 4), dtype=np.float32)
     two[:3, :2] = two[3:, 2:] = 1
-    assert right_vectors(sparse.csr_array(two), 4).shape == (4, 2)
-    assert right_vectors(sparse.csr_array(two[:, :0]), 4).shape == (0, 0)
+    vectors, power = right_vectors(sparse.csr_array(two), 4)
+    assert vectors.shape == (4, 2)
+    np.testing.assert_allclose(power, [6, 6], rtol=1e-5)
+    assert right_vectors(sparse.csr_array(two[:, :0]), 4)[0].shape == (0, 0)

@@ -27,7 +27,9 @@ WIDE = SMALL.model_copy(update={"epochs": 2, "spectral": Spectral(rank=RANK)})
 
 @pytest.fixture(scope="module")
 def spectrum(endless: Shop) -> Spectrum:
-    return replace(Spectrum.of(endless.dataset, endless.blocks.towers, RANK), weight=0.5)
+    return replace(
+        Spectrum.of(endless.dataset, endless.blocks.towers, Spectral(rank=RANK)), weight=0.5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_what_follows_the_towers_block_changes_no_coordinate(
     assert after.any()
     other = np.where(after, 0, events.sale).astype(np.int32)
     changed = replace(endless.dataset, events=replace(events, sale=other))
-    again = Spectrum.of(changed, block, RANK)
+    again = Spectrum.of(changed, block, Spectral(rank=RANK))
     assert torch.equal(again.sale, spectrum.sale)
     assert torch.equal(again.past, spectrum.past)
 
