@@ -20,7 +20,7 @@ from recsys.evaluate.spec import Evaluate
 from recsys.public.files import packaged, present
 from recsys.public.spec import CompleteJourney
 from recsys.runs.folder import git_state, utc_now
-from recsys.runs.judge import test_slates
+from recsys.runs.judge import rankings, test_slates
 from recsys.runs.load import compose, from_plain
 from recsys.runs.notebook import Fitted, fit, prepare
 from recsys.runs.spec import Train
@@ -82,7 +82,7 @@ def judged(
     return judge(
         task.dataset,
         blocks.test,
-        {"taste": taste} | {name: known.scorer for name, known in fitted.items()},
+        rankings(learned, taste) | {name: known.scorer for name, known in fitted.items()},
         spec=evaluate,
         slates={"slates": test_slates(learned, taste)} if with_slates else {},
         seconds={f"fit {name}": known.seconds for name, known in fitted.items()},

@@ -83,17 +83,21 @@ def test_slates(learned: Learned, taste: Scorer) -> Slates:
     )
 
 
+def rankings(learned: Learned, taste: Scorer) -> dict[str, Scorer]:
+    """Return how the towers rank, and how they would without their spectral coordinates."""
+    alone = learned.embedder.alone()
+    return {"taste": taste} | ({"taste_alone": alone.scorer()} if alone else {})
+
+
 def compare(learned: Learned, spec: Train, *, taste: Scorer, slates: Slates) -> Report:
     """Judge towers, slates, baselines and oracles on the test block."""
     task, blocks = learned.task, learned.task.blocks
     fitted = baselines(task.dataset, blocks.learned, blocks.learned_until, spec=spec.evaluate)
     fitted |= learned_baselines(task.dataset, blocks.learned, spec=spec.evaluate)
-    alone = learned.embedder.alone()
     return judge_all(
         task.dataset,
         blocks.test,
-        {"taste": taste}
-        | ({"taste_alone": alone.scorer()} if alone else {})
+        rankings(learned, taste)
         | {name: known.scorer for name, known in fitted.items()}
         | oracles(task.dataset, task.prepared.truth),
         spec=spec.evaluate,
