@@ -157,7 +157,7 @@ class TwoTower(Spec):
     """Largest bias of a sale, beside a cosine in [-1, 1]."""
     popularity_hours: Annotated[tuple[Positive, ...], Field(min_length=1)] = (24.0,)
     """Windows in which engagements before the decision are counted for a sale's bias. Where
-    outcomes come within three hours, a quarter, one and three hours join them."""
+    outcomes come within three hours, 0.25, 1 and 3 join them; sets without dates count all."""
     counts: Literal["together", "first"] = "together"
     """What these counts say of a sale is learned together with all else, or first and alone, which
     suits shelves whose hot sales are others every day."""
