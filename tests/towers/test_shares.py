@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
+from recsys.towers import shares as shares_module
 from recsys.towers.shares import summed
 
 
@@ -37,3 +40,22 @@ def test_a_row_without_negatives_has_no_sum_and_no_shares() -> None:
     total, shares = summed(logits, torch.zeros(3), fuse=False)
     assert total.tolist() == [-torch.inf, 2.0]
     assert shares(torch.tensor([0.0, 0.5])).tolist() == [[0, 0, 0], [0.5, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_what_a_gpu_compiles_traces_whole_and_says_the_same(
+    kind: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = partial(torch.compile, backend="aot_eager", fullgraph=True)
+    monkeypatch.setattr(torch, "compile", traced)
+    shares_module._fused.cache_clear()
+    draw = torch.Generator().manual_seed(3)
+    for rows, columns in ((5, 9), (2, 40)):
+        logits = torch.randn(rows, columns, generator=draw).to(kind)
+        logits[0] = -torch.inf
+        offset, push = torch.randn(columns, generator=draw), torch.rand(rows, generator=draw)
+        push[0] = 0
+        plain, fused = (summed(logits, offset, fuse=fuse) for fuse in (False, True))
+        torch.testing.assert_close(fused[0], plain[0])
+        torch.testing.assert_close(fused[1](push), plain[1](push))
+    shares_module._fused.cache_clear()
