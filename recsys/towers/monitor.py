@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from recsys.towers.resident import Resident
 from recsys.towers.vectors import Vectors
 
 TOP = 10
-_CELLS, _LINES = 1_000_000, 1_000_000
+_CELLS, _LINES = 4_000_000, 1_000_000
 """Scores that exist at once, and of these those that targets are compared with."""
 _CLEARLY = 1.01
 _COMPARED = 200_000_000
@@ -205,22 +206,36 @@ class _Ranked:
     wanted: Bool
     seed: int
 
-    def hits(self, scores: Tensor, requests: Requests, span: slice) -> Hits:
-        """Find the targets of some requests among the ranked sales; scores [n, s]."""
-        keep = np.flatnonzero(self.wanted)
+    @cached_property
+    def keep(self) -> I64:
+        """Where they stand on the shelf, I64[k]."""
+        return np.flatnonzero(self.wanted)
+
+    @cached_property
+    def place(self) -> I64:
+        """Where each sale stands among them, I64[largest row + 1]; -1 = nowhere."""
         place = np.full(int(self.shelf.max(initial=0)) + 1, -1, dtype=np.int64)
-        place[self.shelf[keep]] = np.arange(len(keep))
-        ptr, cells = ragged(requests.target_ptr, np.arange(span.start, span.stop))
-        column = place[requests.target_sale[cells]]
-        row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))[column >= 0]
+        place[self.shelf[self.keep]] = np.arange(len(self.keep))
+        return place
+
+    @cached_property
+    def order(self) -> I64:
+        """In which order equal scores stand, I64[k]."""
         ties = np.empty(len(self.shelf), dtype=np.int64)
         ties[tie_order(self.shelf, self.seed)] = np.arange(len(self.shelf))
-        here = [torch.from_numpy(a).to(scores.device) for a in (keep, row, column[column >= 0])]
-        order = torch.from_numpy(ties[keep]).to(scores.device)
+        return ties[self.keep]
+
+    def hits(self, scores: Tensor, requests: Requests, span: slice) -> Hits:
+        """Find the targets of some requests among the ranked sales; scores [n, s]."""
+        ptr, cells = ragged(requests.target_ptr, np.arange(span.start, span.stop))
+        column = self.place[requests.target_sale[cells]]
+        row = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))[column >= 0]
+        first = np.searchsorted(row, np.arange(len(ptr)))
+        asked = (self.keep, self.order, row, column[column >= 0])
+        keep, ties, *here = (torch.from_numpy(array).to(scores.device) for array in asked)
         # a copy of all scores would be the largest thing in memory
-        ranked = scores if len(keep) == len(self.shelf) else scores[:, here[0]]
-        ranks = top_ranks(ranked, here[1], here[2], ties=order)
-        return hits(ranks.cpu().numpy(), np.searchsorted(row, np.arange(len(ptr))))
+        ranked = scores if len(keep) == len(self.shelf) else scores[:, keep]
+        return hits(top_ranks(ranked, *here, ties=ties).cpu().numpy(), first)
 
 
 def _means(parts: list[Hits]) -> tuple[float, float]:
