@@ -189,7 +189,7 @@ def tell_coverage(seeds: int) -> None:
             print(f"{np.mean(hits.inside):>9.1%}{np.mean(hits.value) / truth - 1:>+9.2%}", end="")
             print(f"{np.mean(hits.width) / 3.92 / spread:>8.2f}{hits.refused:>9}")
     print("  bias: of the mean estimate; width: of the interval, in that of a normal's at the")
-    print("  estimates' own spread. dr_os takes a bias on purpose, so its intervals miss more")
+    print("  estimates' own spread. dr_os takes a bias on purpose, and its intervals know of it")
 
 
 def tell_overlap() -> None:

@@ -71,7 +71,7 @@ class Dr(Weighing):
 class DrOs(Weighing):
     """Doubly robust with optimistic shrinkage: large weights correct less; needs q, q_target.
 
-    A bias is taken for a narrower interval, which does not know of it.
+    A bias is taken for a narrower interval, which is widened by what the log shows of it.
     """
 
     kind: Literal["dr_os"] = "dr_os"

@@ -173,6 +173,18 @@ def test_a_right_model_is_right_whatever_the_propensities(kind: type[Dr | DrOs])
     assert total(log, kind()) == pytest.approx(log["q_target"].to_numpy().mean())
 
 
+def test_what_shrinking_takes_widens_its_interval() -> None:
+    log = plenty(8, 4_000).with_columns(q=0.0, q_target=0.0)
+    whole = answered(estimate(log, Dr()))
+    shrunk = answered(estimate(log, DrOs(shrink=0.5)))
+    assert shrunk.value < whole.low
+    assert shrunk.low < whole.value < shrunk.high
+    assert shrunk.high - shrunk.value == pytest.approx(shrunk.value - shrunk.low, rel=0.2)
+    # nothing is taken: it is the interval of DR
+    mild = answered(estimate(log, DrOs(shrink=1e12)))
+    assert (mild.low, mild.high) == pytest.approx((whole.low, whole.high), rel=1e-5)
+
+
 def test_rows_of_one_member_do_not_pass_for_many_members() -> None:
     log = plenty(3, 2_000)
     whole = answered(estimate(log, Snips()))
