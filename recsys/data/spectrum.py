@@ -99,7 +99,8 @@ class Filter:
         """
         vectors, power = right_vectors(engaged.matrix, rank, seed=seed)
         kept = (power / (power + ridge)).astype(np.float32)
-        alone = 1 - np.square(vectors) @ kept
+        # above 0 but for rounding, where the ridge is next to nothing
+        alone = np.maximum(1 - np.square(vectors) @ kept, np.finfo(np.float32).eps)
         return cls(past=vectors * kept, sale=vectors / alone[:, None])
 
 
