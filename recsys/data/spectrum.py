@@ -100,7 +100,7 @@ class Filter:
         vectors, power = right_vectors(engaged.matrix, rank, seed=seed)
         kept = (power / (power + ridge)).astype(np.float32)
         # above 0 but for rounding, where the ridge is next to nothing
-        alone = np.maximum(1 - np.square(vectors) @ kept, np.finfo(np.float32).eps)
+        alone: F32 = np.maximum(1 - np.square(vectors) @ kept, np.float32(1e-7))
         return cls(past=vectors * kept, sale=vectors / alone[:, None])
 
 
