@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from recsys.towers.negatives import ragged
 from recsys.towers.resident import Resident
 from recsys.towers.vectors import Vectors
 
+_Parts: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""u [n, D] and v [s, D] -> their scores [n, s], and what is added to these, [n, s] or [s]."""
 TOP = 10
 _CELLS, _LINES = 4_000_000, 1_000_000
 """Scores that exist at once, and of these those that targets are compared with."""
@@ -153,9 +157,35 @@ def each_louder(
     vectors: Vectors, requests: Requests, factors: tuple[float, ...], *, seed: int
 ) -> dict[float, Score]:
     """Score a validation part with each factor on the sales' bias; vectors are made once."""
-    whole: dict[float, list[Hits]] = {factor: [] for factor in factors}
-    young: dict[float, list[Hits]] = {factor: [] for factor in factors}
-    units, last = [], vectors.unit_dims
+    last = vectors.unit_dims
+
+    def parts(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        # a member's last coordinate is 1, so the bias adds to each score as it is
+        return u @ v.T, v[:, last]
+
+    times = tuple(factor - 1 for factor in factors)
+    return dict(zip(factors, _each(vectors, requests, parts, times=times, seed=seed), strict=True))
+
+
+def each_weight(
+    vectors: Vectors, requests: Requests, weights: tuple[float, ...], *, seed: int
+) -> list[Score]:
+    """Score a validation part with each weight on the spectral coordinates; 0 = without them."""
+    dim = vectors.net.spec.dim
+
+    def parts(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return u[:, :dim] @ v[:, :dim].T, u[:, dim:] @ v[:, dim:].T
+
+    return _each(vectors, requests, parts, times=weights, seed=seed)
+
+
+def _each(
+    vectors: Vectors, requests: Requests, parts: _Parts, *, times: tuple[float, ...], seed: int
+) -> list[Score]:
+    """Score a validation part with each multiple of what a part adds; all is computed once."""
+    whole: list[list[Hits]] = [[] for _ in times]
+    young: list[list[Hits]] = [[] for _ in times]
+    units = []
     for group in np.unique(requests.group).tolist():
         shelf = requests.shelf(group).astype(np.int64)
         v = vectors.sales(shelf, int(requests.group_at[group]))
@@ -164,18 +194,18 @@ def each_louder(
         fresh = _Ranked(shelf, opened, seed)
         for span in _spans(requests.rows(group), len(shelf)):
             u = vectors.requests(requests, span)
-            units.append(u[:, :last])
-            plain = unseen(u @ v.T, requests, span, resident=vectors.resident)
-            for factor in factors:
-                # a member's last coordinate is 1, so the bias adds to each score as it is
-                scores = plain if factor == 1 else plain + (factor - 1) * v[:, last]
-                whole[factor].append(everything.hits(scores, requests, span))
-                young[factor].append(fresh.hits(scores, requests, span))
+            units.append(u[:, : vectors.unit_dims])
+            plain, added = parts(u, v)
+            plain = unseen(plain, requests, span, resident=vectors.resident)
+            for number, time in enumerate(times):
+                scores = plain + time * added if time else plain
+                whole[number].append(everything.hits(scores, requests, span))
+                young[number].append(fresh.hits(scores, requests, span))
     effective, likeness = collapse(torch.cat(units))
-    return {
-        factor: Score(*_means(whole[factor]), _means(young[factor])[0], effective, likeness)
-        for factor in factors
-    }
+    return [
+        Score(*_means(every), _means(new)[0], effective, likeness)
+        for every, new in zip(whole, young, strict=True)
+    ]
 
 
 def unseen(scores: Tensor, requests: Requests, span: slice, *, resident: Resident) -> Tensor:

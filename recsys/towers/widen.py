@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from recsys.domain.requests import Requests
 from recsys.towers import checkpoint, embed
 from recsys.towers.embed import Embedder
 from recsys.towers.job import TowerJob
-from recsys.towers.monitor import validate
+from recsys.towers.monitor import each_weight
 from recsys.towers.spectral import Spectrum
 from recsys.towers.vectors import Vectors
 
@@ -87,12 +86,9 @@ def _try(job: TowerJob, vectors: Vectors, fitted: Spectrum) -> list[tuple[float,
     """
     whole = vectors.widened(embed.columns(fitted, job.dataset))
     unit = _unit(whole, job.validation)
-    tried = [(0.0, validate(vectors, job.validation, seed=job.seed).ndcg)]
-    for share in job.towers.spectral.weights if unit else ():
-        part = replace(fitted, weight=share * unit)
-        wide = vectors.widened(embed.columns(part, job.dataset))
-        tried.append((part.weight, validate(wide, job.validation, seed=job.seed).ndcg))
-    return tried
+    weights = (0.0, *(share * unit for share in job.towers.spectral.weights if unit))
+    found = each_weight(whole, job.validation, weights, seed=job.seed)
+    return [(weight, score.ndcg) for weight, score in zip(weights, found, strict=True)]
 
 
 def _unit(whole: Vectors, requests: Requests) -> float:

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from recsys.domain.arrays import F64
+from recsys.domain.requests import Requests
 from recsys.towers import checkpoint, embed, widen
 from recsys.towers.embed import Embedder
 from recsys.towers.fit import fit
 from recsys.towers.job import TowerJob
-from recsys.towers.monitor import Score
+from recsys.towers.monitor import Score, each_weight, validate
 from recsys.towers.resident import Past
 from recsys.towers.spec import Spectral
 from recsys.towers.spectral import Spectrum
@@ -156,14 +157,17 @@ def test_coordinates_follow_their_sale_into_later_data(
     assert not after.past[-1].any()
 
 
-def judged(ndcg: Callable[[float], float]) -> Callable[..., Score]:
-    """A validation that knows what it wants of the mean size of members' coordinates."""
+def judged(ndcg: Callable[[tuple[float, ...]], list[float]]) -> Callable[..., list[Score]]:
+    """A validation that knows what it wants of the weights."""
 
-    def validate(vectors: Vectors, *args: object, **kwargs: object) -> Score:
-        size = 0.0 if vectors.columns is None else float(np.abs(vectors.columns.past).mean())
-        return Score(ndcg=ndcg(size), recall=0, day0_ndcg=0, rank=2, likeness=0)
+    def each_weight(
+        vectors: Vectors, requests: Requests, weights: tuple[float, ...], *, seed: int
+    ) -> list[Score]:
+        assert vectors.columns is not None
+        assert (len(requests) > 0, seed) == (True, 1)
+        return [Score(found, recall=0, day0_ndcg=0, rank=2, likeness=0) for found in ndcg(weights)]
 
-    return validate
+    return each_weight
 
 
 def widened(made: TowerJob, tmp_path: Path) -> tuple[dict[str, object], Embedder, list[str]]:
@@ -177,23 +181,27 @@ def widened(made: TowerJob, tmp_path: Path) -> tuple[dict[str, object], Embedder
 def test_the_best_weight_on_validation_is_kept_and_told(
     finished: TowerJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[float] = []
+    asked: list[tuple[float, ...]] = []
 
-    def peak(size: float) -> float:
-        # the fourth weight tried is the best
-        sizes.append(size)
-        return 1.0 if len(sizes) == 5 else 0.5
+    def peak(weights: tuple[float, ...]) -> list[float]:
+        asked.append(weights)
+        # the fourth weight but none is the best
+        return [1.0 if number == 4 else 0.5 for number in range(len(weights))]
 
-    monkeypatch.setattr(widen, "validate", judged(peak))
+    monkeypatch.setattr(widen, "each_weight", judged(peak))
     kept, embedder, (said,) = widened(finished, tmp_path)
     shares = np.array(WIDE.spectral.weights)
-    assert sizes[0] == 0
-    np.testing.assert_allclose(np.array(sizes[1:]) / sizes[-1], shares / shares[-1], rtol=1e-4)
+    ((none, *weights),) = asked
+    assert none == 0
+    np.testing.assert_allclose(np.array(weights) / weights[-1], shares / shares[-1], rtol=1e-4)
     tried = dict(kept["tried"])  # type: ignore[call-overload]  # pairs
-    assert len(tried) == 1 + len(shares)
-    assert kept["weight"] == max(tried, key=lambda weight: tried[weight])
+    assert tried == dict.fromkeys((none, *weights), 0.5) | {weights[3]: 1.0}
+    assert kept["weight"] == weights[3]
+    own = embed.columns(
+        Spectrum.of(finished.dataset, finished.train, WIDE.spectral), finished.dataset
+    )
     assert embedder.vectors.columns is not None
-    assert np.abs(embedder.vectors.columns.past).mean() == pytest.approx(sizes[4], rel=1e-5)
+    np.testing.assert_allclose(embedder.vectors.columns.past, weights[3] * own.past, rtol=1e-5)
     assert said.startswith(f"  spectral {RANK} coordinates, weight ")
     assert said.endswith(": nDCG@10 0.5000 to 1.0000")
     assert embedder.sales(np.arange(3), 0).shape == (3, SMALL.dim + RANK)
@@ -202,12 +210,28 @@ def test_the_best_weight_on_validation_is_kept_and_told(
 def test_where_no_weight_helps_no_coordinate_is_added(
     finished: TowerJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(widen, "validate", judged(lambda _: 0.25))
+    monkeypatch.setattr(widen, "each_weight", judged(lambda tried: [0.25] * len(tried)))
     kept, embedder, said = widened(finished, tmp_path)
     assert kept["weight"] == 0
     assert said == ["  spectral no weight helps, nDCG@10 stays 0.2500: no coordinate is added"]
     assert embedder.sales(np.arange(3), 0).shape == (3, SMALL.dim)
     assert embedder.members(np.arange(3), 0).shape == (3, SMALL.dim)
+
+
+def test_each_weight_is_judged_as_what_is_exported_with_it(
+    endless: Shop, finished: TowerJob, spectrum: Spectrum
+) -> None:
+    alone, _ = wide(endless, finished, spectrum)
+    requests, weights = endless.blocks.validation, (0.0, 0.3, 2.0)
+    beside = embed.columns(replace(spectrum, weight=1.0), endless.dataset)
+    found = each_weight(alone.vectors.widened(beside), requests, weights, seed=1)
+    plain = validate(alone.vectors, requests, seed=1)
+    assert (found[0].ndcg, found[0].recall) == (plain.ndcg, plain.recall)
+    assert found[0].ndcg != found[2].ndcg
+    for weight, score in zip(weights[1:], found[1:], strict=True):
+        _, both = wide(endless, finished, replace(spectrum, weight=weight))
+        exported = validate(both.vectors, requests, seed=1)
+        assert score.ndcg == pytest.approx(exported.ndcg, abs=1e-3)
 
 
 def test_at_weight_one_of_the_spread_both_parts_spread_scores_alike(
