@@ -22,7 +22,7 @@ _LABELS = {
     "logistic": "logistic regression",
     "boosted": "boosted trees",
     "taste": "taste (the towers)",
-    "taste_alone": "taste without spectral coordinates",
+    "taste_alone": "taste, no spectral part",
     "slates": "slates (what members get)",
     "visible_oracle": "visible oracle",
     "oracle": "oracle (knows all but luck)",
