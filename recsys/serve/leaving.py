@@ -16,6 +16,7 @@ CLOSE = (b"connection", b"close")
 LAST_WORDS_SECONDS = 0.5
 """How long a caller who was let in just before the door closed may take to ask."""
 MOMENT_SECONDS = 0.01
+HANDSHAKE_SECONDS = 0.001
 _ATTACH_FILTER = 26
 """SO_ATTACH_FILTER, which Python's socket does not name."""
 _NO_OPENING = (
@@ -40,8 +41,12 @@ async def let_in(
     loop = asyncio.get_running_loop()
     for listener in listening:
         loop.remove_reader(listener)
+    await asyncio.sleep(
+        MOMENT_SECONDS
+    )  # a crowd gathers, so that few are dropped
+    for listener in listening:
         bar(listener)
-    await asyncio.sleep(MOMENT_SECONDS)  # whoever is half inside comes in
+    await asyncio.sleep(HANDSHAKE_SECONDS)  # whoever is half inside comes in
     late = [caller for listener in listening for caller in _at_the_door(listener)]
     close()
     for caller in late:
