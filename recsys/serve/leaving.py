@@ -41,9 +41,7 @@ async def let_in(
     loop = asyncio.get_running_loop()
     for listener in listening:
         loop.remove_reader(listener)
-    await asyncio.sleep(
-        MOMENT_SECONDS
-    )  # a crowd gathers, so that few are dropped
+    await asyncio.sleep(MOMENT_SECONDS)  # a crowd gathers, so that few are dropped
     for listener in listening:
         bar(listener)
     await asyncio.sleep(HANDSHAKE_SECONDS)  # whoever is half inside comes in
