@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -57,6 +58,8 @@ def bar(listener: socket.socket) -> None:
     Without it a caller may come in between the last look at the queue and its end. Linux alone
     knows how; elsewhere nothing changes.
     """
+    if sys.platform != "linux":
+        return
     code = b"".join(struct.pack("HBBI", *step) for step in _NO_OPENING)
     kept = ctypes.create_string_buffer(code)
     program = struct.pack("@HP", len(_NO_OPENING), ctypes.addressof(kept))

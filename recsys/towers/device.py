@@ -25,7 +25,8 @@ class Device:
     threads: int
     """Of each process."""
     low: bool
-    """bfloat16 operands for scores and MLPs; weights, sums and gradients stay float32."""
+    """bfloat16 operands for scores and MLPs, whose gradients are such products too; weights, and
+    what they are moved by, are float32."""
     fuses: bool = False
     """It can compile passes over memory into one: a GPU with Triton and a C compiler."""
 
