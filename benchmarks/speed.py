@@ -41,7 +41,7 @@ IDS = TwoTower(
 LENGTH = 50
 """Events that attention looks back on."""
 SMALL = made.Size(members=120, sales=600, events=6_000)
-OTHERS = 80 * 512
+OTHERS = 240 * 512
 """Positives that the reference and peers learn from in a turn."""
 
 
@@ -108,7 +108,7 @@ class Found:
 
 def timed(*, quick: bool) -> Found:
     """Train each case with and without Lightning, the reference and the peers, in turn."""
-    steps, pairs = (1, 1) if quick else (4, 5)
+    steps, pairs = (1, 1) if quick else (10, 5)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tables, source = source_of(quick=quick)

@@ -75,7 +75,7 @@ class Spectral(Spec):
     For catalogues that change slowly: sales that open after the training have none.
     """
 
-    rank: Annotated[int, Field(ge=0, le=1024)] = 0
+    rank: Annotated[int, Field(ge=0, le=4096)] = 0
     """How many are added to the exported vectors; 0 = off."""
     ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """0 = an ideal low pass, as GF-CF's; above it EASE's weights at this ridge, for sets where EASE
