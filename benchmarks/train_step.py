@@ -23,7 +23,8 @@ from recsys.domain.encoded import Features
 from recsys.domain.events import DAY
 from recsys.domain.requests import Requests
 from recsys.towers.batches import Assembler, Sampler, Share
-from recsys.towers.lightning import Feed, Place, Training
+from recsys.towers.feed import Feed, Place
+from recsys.towers.lightning import Training
 from recsys.towers.losses import Planner
 from recsys.towers.resident import Bag, Resident
 from recsys.towers.softmax import Kernel

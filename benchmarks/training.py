@@ -18,9 +18,10 @@ from recsys.data.requests import blocks
 from recsys.runs.prepare import prepare as prepare_source
 from recsys.towers.batches import Batch, Chunk, Sampler
 from recsys.towers.device import resolve
+from recsys.towers.feed import Feed
 from recsys.towers.fit import lightning, prepare, quiet
 from recsys.towers.job import TowerJob
-from recsys.towers.lightning import Feed, Training
+from recsys.towers.lightning import Training
 from recsys.towers.slack import Slack
 from recsys.towers.spec import Cpu, TwoTower
 from recsys.world.spec import FlashSales

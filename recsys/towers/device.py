@@ -23,7 +23,7 @@ class Device:
     """cpu or cuda."""
     processes: int
     threads: int
-    """Of each process."""
+    """Of each process; on a CPU one more makes the next batch."""
     low: bool
     """bfloat16 operands for scores and MLPs, whose gradients are such products too; weights, and
     what they are moved by, are float32."""
@@ -45,7 +45,9 @@ def resolve(trainer: Trainer) -> Device:
             "possible on a CPU: auto, fp32, bf16",
             "set trainer.precision=auto, or train on a GPU with trainer=gpu",
         )
-    threads = trainer.threads or max(1, cores() // (processes if kind == "cpu" else 1))
+    # a core of each process makes its next batch
+    free = cores() if kind == "cuda" else cores() // processes - 1
+    threads = trainer.threads or max(1, free)
     native = kind == "cuda" or _native_bf16()
     low = trainer.precision in {"bf16", "fp16"} or (trainer.precision == "auto" and native)
     return Device(kind, processes, threads, low, kind == "cuda" and _compiles())

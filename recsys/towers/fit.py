@@ -25,8 +25,9 @@ from recsys.towers.clerk import Clerk
 from recsys.towers.device import Device, resolve
 from recsys.towers.diary import Diary, kept
 from recsys.towers.encoder import Encoding
+from recsys.towers.feed import Feed, Place
 from recsys.towers.job import EpochRow, TowerJob
-from recsys.towers.lightning import Feed, Place, Training
+from recsys.towers.lightning import Training
 from recsys.towers.loggers import installed
 from recsys.towers.losses import Planner
 from recsys.towers.losses import resolve as resolve_loss

@@ -1,10 +1,8 @@
-"""The Lightning module: one step, the guards around it, the feed (MODEL 5, RELIABILITY 3)."""
+"""The Lightning module: one step and the guards around it (MODEL 5, RELIABILITY 3)."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,9 +10,10 @@ import torch
 from torch import Tensor
 
 from recsys.domain.errors import DivergedError
-from recsys.towers.batches import Assembler, Batch, Sampler, pieces
+from recsys.towers.batches import Batch
 from recsys.towers.column_vectors import ColumnVectors
 from recsys.towers.features import by_rows
+from recsys.towers.feed import Feed, Place
 from recsys.towers.gathered import gathered
 from recsys.towers.noise import Noise
 from recsys.towers.optim import adam, clip, decay_at, factor, follow, set_rates, tables
@@ -26,50 +25,6 @@ from recsys.towers.two_tower import TwoTowerNet, cut
 
 _IN_A_ROW, _IN_ALL = 3, 10
 """Steps without a finite gradient that training lives through."""
-
-
-@dataclass
-class Place:
-    """Where training stands; with the weights it is all that resuming needs."""
-
-    epoch: int = 0
-    step: int = 0
-    """Steps of this epoch that are done."""
-    total: int = 0
-    """Steps done in all."""
-    loss: float = 0.0
-    """Sum of the losses of this epoch's steps so far."""
-    best: float = float("-inf")
-    best_name: str = ""
-    stale: int = 0
-    """Epochs since the best."""
-    seconds: float = 0.0
-    """Spent in this epoch so far."""
-    forgotten: float = 0.0
-    """Log of the averages' decay over all steps."""
-    bad: list[tuple[int, int]] = field(default_factory=list)
-    """(epoch, step) of steps without a finite gradient."""
-
-
-@dataclass(frozen=True)
-class Feed:
-    """Whole batches on the device; each a pure function of (seed, epoch, step, piece)."""
-
-    sampler: Sampler
-    assembler: Assembler
-    place: Place
-    accumulate: int = 1
-    """Pieces of a step."""
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Go through the rest of the epoch in which training stands."""
-        epoch, first = self.place.epoch, self.place.step
-        for step, chunks in enumerate(self.sampler.epoch(epoch)):
-            if step < first:
-                continue
-            rows = sum(len(chunk.rows) for chunk in chunks)
-            for piece in pieces(chunks, self.accumulate, whole=self.sampler.cut is not None):
-                yield self.assembler(piece, (self.sampler.seed, epoch, step), rows=rows)
 
 
 class Training(pl.LightningModule):

@@ -238,7 +238,8 @@ class Machine(Spec):
     """What every kind of machine shares."""
 
     threads: CountOrNone = 0
-    """CPU threads; 0 = as many as physical cores this process may use."""
+    """CPU threads that learn; 0 = the physical cores this process may use, less one on a CPU, where
+    one more thread makes the next batch."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of scores and MLPs: `auto` = bf16 where the machine has it natively. No fp16 on a CPU."""
     accumulate: Count = 1

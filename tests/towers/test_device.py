@@ -55,8 +55,11 @@ def test_bf16_is_chosen_only_where_the_cpu_computes_it(gpus: pytest.MonkeyPatch)
 
 
 def test_threads_are_those_asked_for_or_shared_by_the_processes(gpus: pytest.MonkeyPatch) -> None:
-    assert resolve(Cpu(threads=3)).threads == 3
+    found(gpus, 1)
     gpus.setattr(device, "cores", lambda: 8)
-    assert resolve(Cpu()).threads == 8
-    assert resolve(Ddp(processes=3)).threads == 2
+    assert resolve(Cpu(threads=3)).threads == 3
+    assert resolve(Gpu()).threads == 8
+    # a core of each process makes its next batch
+    assert resolve(Cpu()).threads == 7
+    assert resolve(Ddp(processes=3, device="cpu")).threads == 1
     assert resolve(Ddp(processes=99)).threads == 1
