@@ -29,9 +29,11 @@ def short(at: int) -> str:
 
 
 def device_text(device: Device) -> str:
-    """Write what a run computes on, e.g. cpu, 2 threads."""
+    """Write what a run computes on, e.g. cpu, 3 threads and one for batches."""
     several = f"{device.processes} processes of " if device.processes > 1 else ""
-    return f"{device.kind}, {several}{device.threads} thread{'s' * (device.threads != 1)}"
+    threads = f"{device.threads} thread{'s' * (device.threads != 1)}"
+    beside = " and one for batches" if device.kind == "cpu" else ""
+    return f"{device.kind}, {several}{threads}{beside}"
 
 
 def data(console: Console, prepared: Prepared) -> None:

@@ -21,7 +21,7 @@ FIGURE = r"(0\.\d{4} ± 0\.\d{4}|-)"
 KNOWN = (
     r"",
     r"recsys \S+   runs/\S+_fdr        Ctrl-C once: save and stop",
-    r"  device   cpu, \d+ threads?",
+    r"  device   cpu, \d+ threads? and one for batches",
     r"  data     flash_sales \(simulated, truth known\), \d+ \w+ \d{4} to \d+ \w+ \d{4}",
     r"           [\d,]+ members, [\d,]+ sales, [\d,]+ events",
     r"  checks   [\d,]+ rows read, [\d,]+ set aside",
