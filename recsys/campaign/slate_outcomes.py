@@ -42,27 +42,30 @@ def added_up(told: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def join_outcomes(log: pl.LazyFrame, outcomes: pl.DataFrame) -> Joined:
+def join_outcomes(log: pl.LazyFrame, outcomes: pl.DataFrame, *, in_bits: bool = False) -> Joined:
     """Join outcomes to rows of the log on send, member and slot; what fits none is counted.
 
     Give the part of the log that a question is about: some sends, some columns, among them the
-    key and delivered_for. That part is held in memory.
+    key and delivered_for. That part is held in memory. Outcomes that are told bit by bit are
+    `added_up`, without those from before the send.
 
     Raises:
         DataRefusedError: outcomes break their contract, the log lacks a column this needs, or two
             rows of either share their key.
     """
     check_rows(outcomes, OUTCOMES, "outcomes")
-    refuse_repeats(outcomes, "outcomes")
+    if not in_bits:
+        refuse_repeats(outcomes, "outcomes")
     lacking = [name for name in _NEEDED if name not in log.collect_schema().names()]
     if lacking:
         raise DataRefusedError(f"the slate log was read without {', '.join(lacking)}")
     rows = log.collect()
     refuse_repeats(rows, "the slate log")
     known = outcomes.join(rows.select(_NEEDED), on=KEY)
-    fitting = known.filter(pl.col("at") >= pl.col("delivered_for"))
+    fitting = known.filter(pl.col("at") >= pl.col("delivered_for")).drop("delivered_for")
+    responses = added_up(fitting) if in_bits else fitting
     return Joined(
-        rows=_with(rows, fitting.drop("delivered_for").rename(RENAMED)),
+        rows=_with(rows, responses.rename(RENAMED)),
         unknown=outcomes.height - known.height,
         too_early=known.height - fitting.height,
     )

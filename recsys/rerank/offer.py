@@ -32,7 +32,7 @@ class Offer:
     fresh: Bool | None = None
     """New to the member and no editor's pick, Bool[n, c]."""
     most_fresh: I16 | None = None
-    """How many of `fresh` a slate may have, I16[n]."""
+    """How many of `fresh` a slate may have beside pins, I16[n], where there is enough else."""
 
     def take(self, rows: I64) -> Offer:
         """Return what some of the members may be shown, I64[k]."""

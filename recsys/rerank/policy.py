@@ -42,8 +42,10 @@ class _Slates:
     """Categories of the last slots, I32[n] each."""
     pins: dict[int, Pin]
     """By slot."""
+    fresh: Bool
+    """`Offer.fresh` sale by sale, Bool[c, n]; empty where no slate has a limit."""
     fresh_left: I16
-    """Sales of `Offer.fresh` that each slate may still have, I16[n]; empty = any number."""
+    """How many of them each slate may still have, I16[n] or empty."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,9 @@ class SlatePolicy:
             worth[pin.column, pin.rows] = -np.inf
             if self.max_per_brand:
                 self._count(of_brand, worth, brand, column=pin.of_all(len(offer.eligible)))
-        left = np.zeros(0, np.int16) if offer.most_fresh is None else offer.most_fresh
-        if offer.fresh is not None and len(left):
-            worth[offer.fresh.T & (left <= 0)] = -np.inf
+        fresh, left = np.zeros((width, 0), np.bool_), np.zeros(0, np.int16)
+        if offer.fresh is not None and offer.most_fresh is not None:
+            fresh, left = offer.fresh.T, offer.most_fresh
         from_last = np.arange(width, 0, -1).astype(np.min_scalar_type(-width - 1))
         return _Slates(
             worth=worth,
@@ -136,6 +138,7 @@ class SlatePolicy:
             category=np.asarray(offer.category.T, dtype=np.int32, order="C"),
             recent=[],
             pins=pins,
+            fresh=fresh,
             fresh_left=left,
         )
 
@@ -144,14 +147,14 @@ class SlatePolicy:
         if self.reranker.weight > 0:
             np.multiply(self.reranker.gains(slates.state).T, weight, out=slates.variety)
         np.add(slates.worth, slates.variety, out=slates.gains)
+        enough = np.flatnonzero(slates.fresh_left <= 0)
+        if len(enough):
+            slates.gains[:, enough] = _rather(slates.gains[:, enough], slates.fresh[:, enough])
         if slates.recent:
             near = np.zeros(slates.gains.shape, dtype=np.bool_)
             for category in slates.recent:
                 near |= slates.category == category
-            spaced = np.where(near, np.float32(-np.inf), slates.gains)
-            # a shelf of one category still fills the slate
-            some = spaced.max(axis=0) > -np.inf
-            slates.gains = np.where(some, spaced, slates.gains)
+            slates.gains = _rather(slates.gains, near)
         if pin is not None:
             slates.gains[:, pin.rows] = -np.inf
             kept = pin.worth + slates.variety[pin.column, pin.rows]
@@ -208,14 +211,13 @@ class SlatePolicy:
         slates.worth[column[rows], rows] = -np.inf
         if self.reranker.weight > 0:
             slates.state = self.reranker.update(slates.state, offer.view, column)
+        chosen = column.copy()
+        if pinned is not None:
+            chosen[pinned.rows] = NONE
         if self.max_per_brand:
-            anew = column.copy()
-            if pinned is not None:
-                anew[pinned.rows] = NONE
-            self._count(slates.of_brand, slates.worth, slates.brand, column=anew)
-        if offer.fresh is not None and len(slates.fresh_left):
-            slates.fresh_left = slates.fresh_left - (_at(offer.fresh.T, column) & (column >= 0))
-            slates.worth[offer.fresh.T & (slates.fresh_left <= 0)] = -np.inf
+            self._count(slates.of_brand, slates.worth, slates.brand, column=chosen)
+        if len(slates.fresh_left):
+            slates.fresh_left = slates.fresh_left - (_at(slates.fresh, chosen) & (chosen >= 0))
         if self.apart > 1:
             category = np.where(column >= 0, _at(slates.category, column), NONE)
             slates.recent.append(np.where(category == NONE, NONE - 1, category))
@@ -225,6 +227,12 @@ class SlatePolicy:
         """Count the brand of a column I64[n]; a brand that has its number is shown no more."""
         of_brand += brand == np.where(column >= 0, _at(brand, column), NONE - 1)
         worth[of_brand >= self.max_per_brand] = -np.inf
+
+
+def _rather(gains: F32, avoided: Bool) -> F32:
+    """Take what is avoided out of gains [c, n], but where nothing else is left to fill the slot."""
+    others: F32 = np.where(avoided, np.float32(-np.inf), gains)
+    return np.where(others.max(axis=0) > -np.inf, others, gains)
 
 
 def _at(table: NDArray[T], column: I64) -> NDArray[T]:

@@ -55,8 +55,8 @@ class Mixed(Slate):
     """What a sale is worth, as a share, for each time in 14 days that the member was shown its
     brand without engaging with it since; 1 = nothing tires."""
     most_new: CountOrNone = 1
-    """Sales new to the member on a slate, beside editors' picks, for the fifth of the members who
-    least like what is new; 0 = any number."""
+    """Sales new to the member on a slate, beside editors' picks and pins, for the fifth of the
+    members who least like what is new, where the shelf has others to fill it; 0 = any number."""
     explore_share: Share = 0.1
     """Chance that the last slot is drawn from sales of which little is known, each alike; the log
     propensity says how likely each was. 0 = never."""

@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field
 
 from recsys.campaign.slate_columns import KEY, NO_SLOT, OUTCOMES, Kinds, kinds_of, refuse_repeats
-from recsys.campaign.slate_outcomes import added_up, join_outcomes
+from recsys.campaign.slate_outcomes import join_outcomes
 from recsys.campaign.slate_shards import scan
 from recsys.domain.arrays import F64
 from recsys.domain.errors import DataRefusedError, SettingError
@@ -94,7 +94,8 @@ def chances(source: LoggedSource, frame: pl.DataFrame) -> tuple[pl.DataFrame, F6
 def _joined(source: SlateLog) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Join log, outcomes and target; rows of members who were sent nothing are left out."""
     log = scan(Path(source.root)).select(*KEY, "delivered_for", LOG)
-    found = join_outcomes(log, _outcomes(source.outcomes))
+    outcomes, in_bits = _outcomes(source.outcomes)
+    found = join_outcomes(log, outcomes, in_bits=in_bits)
     shown = found.rows.filter(pl.col("slot") != NO_SLOT)
     aimed = _target(source.target)
     rows = shown.join(aimed, on=KEY, how="left", maintain_order="left")
@@ -135,10 +136,11 @@ def _told(path: str) -> list[Path]:
     return sorted(Path(path).glob("outcomes-*.csv")) if Path(path).is_dir() else [Path(path)]
 
 
-def _outcomes(path: str) -> pl.DataFrame:
+def _outcomes(path: str) -> tuple[pl.DataFrame, bool]:
+    """Read outcomes; tell whether they are a service's, told bit by bit."""
     kinds = kinds_of(OUTCOMES)
     if not Path(path).is_dir():
-        return _table(path, kinds, key="outcomes")
+        return _table(path, kinds, key="outcomes"), False
     files = _told(path)
     if not files:
         raise SettingError(
@@ -146,7 +148,7 @@ def _outcomes(path: str) -> pl.DataFrame:
         )
     told = pl.concat([_table(str(file), kinds, key="outcomes") for file in files])
     with _readable(path):
-        return added_up(told.select(*kinds))
+        return told.select(*kinds), True
 
 
 def _origins(source: SlateLog) -> str:

@@ -88,3 +88,23 @@ def test_outcomes_keep_their_contract() -> None:
     none = join_outcomes(rows.lazy(), outcomes_of(rows[:0]))
     assert none.rows.height == rows.height
     assert not none.rows["bought"].any()
+
+
+def test_what_is_told_bit_by_bit_is_added_up_without_what_came_before_the_send() -> None:
+    rows = log().filter(pl.col("slot") >= 0)
+    bought = outcomes_of(rows[:2], minutes=90).with_columns(margin=pl.lit(30, pl.Float32))
+    clicked = outcomes_of(rows[:2], minutes=9).with_columns(bought=False)
+    early = outcomes_of(rows[:3], minutes=-1).with_columns(bought=False, visited=True)
+    told = pl.concat([early, bought, clicked])
+    joined = join_outcomes(rows.lazy(), told, in_bits=True)
+    assert (joined.unknown, joined.too_early) == (0, 3)
+    first = joined.rows[0].to_dicts()[0]
+    assert first["bought"]
+    assert not first["visited"]
+    assert first["earned"] == 30
+    assert first["responded_at"] == (NOON + timedelta(minutes=9)).replace(
+        tzinfo=first["responded_at"].tzinfo
+    )
+    assert not joined.rows["opened"][2]
+    with pytest.raises(DataRefusedError, match="share their key"):
+        join_outcomes(rows.lazy(), told)

@@ -19,10 +19,8 @@ from hypothesis import strategies as st
 from recsys.domain.arrays import NONE
 from recsys.domain.prices import Prices
 from recsys.domain.slates import FLAG_EXPLORED, FLAG_PINNED, PARTS, Reason
-from recsys.rerank.appetite import Appetite
 from recsys.rerank.diversity import Mmr, TopK
 from recsys.rerank.house import House, load, vocabs
-from recsys.rerank.novelty import is_new
 from recsys.rerank.offer import Offer
 from recsys.rerank.policy import SlatePolicy
 from recsys.rerank.ranker import Ranker
@@ -144,21 +142,6 @@ def test_an_empty_pool_leaves_the_greedy_pick_and_certainty() -> None:
     assert not picks.log_propensity.any()
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, most=st.integers(0, 2))
-def test_a_slate_has_no_more_that_is_new_than_it_may(seed: int, *, most: int) -> None:
-    rng = np.random.default_rng(seed)
-    offer = offer_of(seed, n=10, c=20)
-    fresh = rng.random((10, 20)) < 0.7
-    limits = np.where(np.arange(10) < 5, most, 99).astype(np.int16)
-    limited = replace(offer, fresh=fresh, most_fresh=limits)
-    columns = SlatePolicy(6, Mmr()).act(limited, no_draws(10, 6)).columns
-    new = np.where(columns >= 0, np.take_along_axis(fresh, np.maximum(columns, 0), 1), False)
-    assert (new.sum(axis=1)[:5] <= most).all()
-    free = SlatePolicy(6, Mmr()).act(offer, no_draws(10, 6)).columns
-    np.testing.assert_array_equal(columns[5:], free[5:])
-
-
 @pytest.mark.parametrize("most", [10, 200], ids=["candidates", "whole shelf"])
 def test_a_ranker_follows_the_rules_and_says_so(most: int) -> None:
     shop = drawn_shop(8, sales=30, brands=0)
@@ -244,28 +227,6 @@ def test_a_ranker_lets_a_share_of_members_explore_and_logs_the_chance() -> None:
     place[asked.question.sales[0]] = np.arange(20)
     again = ranker.policy.log_prob(offer, place[slates.sales])
     np.testing.assert_allclose(again, slates.log_propensity, atol=1e-6)
-
-
-def test_those_who_like_what_is_new_least_get_one_beside_picks() -> None:
-    shop = drawn_shop(9, sales=30, events=200)
-    requests = asks(shop, 61)
-    spec = Blend(novelty=20.0, most_new=1, explore_share=0.0, diversity=TopK())
-    ranker = replace(ranker_of(spec), appetite=Appetite(low=2.0))
-    slates = slates_of(ranker, shop, requests)
-    question = ranker.offered(
-        shop,
-        requests,
-        rows_of(requests),
-        taste=taste_of(requests, shop),
-        unit=vectors_of(30, 3)[requests.shelf(0)],
-    )[0].question
-    new = np.zeros((shop.num_members, shop.num_sales), dtype=np.bool_)
-    new[:, question.sales[0]] = is_new(question.days_known) & ~question.curated
-    shown = np.where(slates.sales != NONE, np.take_along_axis(new, slates.sales, 1), False)
-    assert shown.sum(axis=1).max() == 1
-    eager = slates_of(replace(ranker, appetite=Appetite(low=0.0)), shop, requests)
-    shown = np.where(eager.sales != NONE, np.take_along_axis(new, eager.sales, 1), False)
-    assert shown.sum(axis=1).max() > 1
 
 
 def test_a_house_is_kept_as_it_was(tmp_path: Path) -> None:
