@@ -206,7 +206,7 @@ def _check(promises: Promises, sample: Sample, sigma: float) -> None:
     if not 0 < sigma < np.inf:
         raise ValueError(f"sigma is a finite number above 0, found {sigma}")
     # raises where a bound is about nobody
-    Exposure.none(promises).plus(np.zeros((num, 0), np.int64), sample.segment).shares(promises)
+    Exposure.of_members(promises, sample.segment).shares(promises)
 
 
 def _check_slates(promises: Promises, sample: Sample, columns: I64) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -95,6 +95,17 @@ class Promises:
         tops = [np.inf if bound.upper is None else bound.upper for bound in self.bounds]
         return np.array(tops, dtype=np.float64)
 
+    def about(self, members: I64) -> tuple[Promises, tuple[str, ...]]:
+        """Leave out the bounds on none of `Exposure.members`, I64[C + 1], with a line for each."""
+        some = (self.within.astype(np.int64) @ members > 0).tolist()
+        lines = tuple(
+            f"{bound.name} is promised, but it has no member here: left out"
+            for bound, has in zip(self.bounds, some, strict=True)
+            if not has
+        )
+        kept = tuple(bound for bound, has in zip(self.bounds, some, strict=True) if has)
+        return replace(self, bounds=kept), lines
+
     def missed(self, shares: F64) -> F64:
         """Return by how much shares F64[B] miss their bounds, F64[B] >= 0."""
         return np.maximum(np.maximum(self.lower - shares, shares - self.upper), 0.0)
@@ -132,6 +143,11 @@ class Exposure:
         rows = len(promises.segments) + 1
         sales = len(promises.groups.sales)
         return cls(np.zeros((rows, sales), np.int64), np.zeros(rows, np.int64))
+
+    @classmethod
+    def of_members(cls, promises: Promises, segment: I16) -> Exposure:
+        """Members of segments I16[n] who are shown nothing yet."""
+        return cls.none(promises).plus(np.zeros((len(segment), 0), np.int64), segment)
 
     def plus(self, columns: I64, segment: I16) -> Exposure:
         """Add n members: what they see, columns I64[n, N] or NONE, and their segment I16[n]."""

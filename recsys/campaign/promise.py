@@ -27,11 +27,9 @@ FLOOR, CAP = UTILITY_PARTS.index("floor"), UTILITY_PARTS.index("cap")
 
 
 def promises_of(
-    spec: Promised, shelf: Shelf, info: pl.DataFrame, *, segment: I16
+    spec: Promised, shelf: Shelf, info: pl.DataFrame
 ) -> tuple[Promises, tuple[str, ...]]:
     """Return what is promised on a shelf, and a note for each bound that is about nothing there.
-
-    `segment` I16[m] is each member's, as a row of `spec.segments` or NONE.
 
     Raises:
         SettingError: a bound names a group or segment that nobody knows.
@@ -47,13 +45,10 @@ def promises_of(
     bounds, notes = [], []
     groups = groups_of([bound.group for bound in spec.bounds], shelf, info)
     for bound in spec.bounds:
-        row = spec.segments.index(bound.segment) if bound.segment in spec.segments else NONE
-        if not groups.named([bound.group]).any():
-            notes.append(f"{bound.name} is promised, but has no sale on this shelf: left out")
-        elif row != NONE and not (segment == row).any():
-            notes.append(f"{bound.name} is promised, but has no member: left out")
-        else:
+        if groups.named([bound.group]).any():
             bounds.append(bound)
+        else:
+            notes.append(f"{bound.name} is promised, but has no sale on this shelf: left out")
     asked = (*bounds, *each)
     kept = groups_of([bound.group for bound in asked], shelf, info)
     return Promises(asked, kept, spec.segments), tuple(notes)
@@ -163,11 +158,13 @@ def priced(
     """
     some = replace(audience, members=sampled(audience.members, spec.sample))
     act = Rehearsal.of(ranker, some, promises, segment=segment, chunk=spec.chunk)
+    value = act.value.astype(np.float64)
     found = solve(
         act,
         promises,
         Sample(act.segment, act.eligible),
-        sigma=float(act.value.std(dtype=np.float64)),
+        # where all values are one, a step is a tenth of it
+        sigma=max(float(value.std()), 0.1 * float(value.mean())) or 1.0,
         steps=spec.steps,
         tighten=spec.tighten,
     )

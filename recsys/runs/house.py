@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from recsys.campaign.audience import Audience
+from recsys.campaign.bounds import Exposure
 from recsys.campaign.promise import priced, promises_of
 from recsys.campaign.spec import Campaign, Promised
 from recsys.domain.arrays import F32, I32
@@ -45,9 +46,12 @@ def housed(
     ranker = ranker.with_house(house)
     if not isinstance(spec, Promised):
         return ranker
-    who, segment = audience_of(embedder), segments_of(spec.segments, dataset.members)
-    promises, notes = promises_of(spec, who.shop.shelf(who.at), info, segment=segment)
-    for note in notes:
+    who = audience_of(embedder, most=spec.sample)
+    segment = segments_of(spec.segments, dataset.members)
+    promises, notes = promises_of(spec, who.shop.shelf(who.at), info)
+    asked = Exposure.of_members(promises, segment[who.members])
+    promises, lines = promises.about(asked.members)
+    for note in (*notes, *lines):
         tell(f"  promises {note}")
     if not promises.bounds:
         return ranker
@@ -59,8 +63,8 @@ def housed(
     return ranker.with_house(replace(house, prices=prices, segments=spec.segments, segment=segment))
 
 
-def audience_of(embedder: Embedder) -> Audience:
-    """Return members who consent, a sample of at most SAMPLED, before the newest shelf."""
+def audience_of(embedder: Embedder, *, most: int = SAMPLED) -> Audience:
+    """Return members who consent, a sample of at most so many, before the newest shelf."""
     dataset = embedder.dataset
     at = dataset.watermark
     vectors = embedder.sales(dataset.shelf(at).sales, at)
@@ -70,7 +74,7 @@ def audience_of(embedder: Embedder) -> Audience:
 
     consent = dataset.members["consent_personalise"].to_numpy()
     everyone = np.flatnonzero(consent)
-    drawn = np.argsort(keyed(5, everyone), kind="stable")[:SAMPLED]
+    drawn = np.argsort(keyed(5, everyone), kind="stable")[:most]
     return Audience(
         shop=dataset.shop,
         at=at,

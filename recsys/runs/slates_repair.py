@@ -36,7 +36,8 @@ class Kept:
     """How far the promises are kept."""
 
     missed: tuple[str, ...] = ()
-    """A line for each bound that is missed, the worst first."""
+    """A line for each bound that is missed, the worst first, and for each that nobody decided for
+    is of."""
     repaired: int = 0
     """Slates on which a sale was swapped."""
 
@@ -55,7 +56,7 @@ def promised(sending: Sending) -> Promises | None:
     campaign = TypeAdapter(Campaign).validate_python(said)
     if not isinstance(campaign, Promised):
         return None
-    promises, _ = promises_of(campaign, sending.seat.shelf, house.info, segment=house.segment)
+    promises, _ = promises_of(campaign, sending.seat.shelf, house.info)
     return promises if promises.bounds else None
 
 
@@ -80,12 +81,13 @@ def kept(
     if promises is None:
         return Kept()
     exposure = exposure_of(list(facts.values()))
+    promises, lines = promises.about(exposure.members)
     if not Room.of(promises, exposure).need.any():
-        return Kept()
+        return Kept(lines)
     if not most:
-        return Kept(promises.told(exposure.shares(promises)))
+        return Kept((*promises.told(exposure.shares(promises)), *lines))
     hand = _Hand.of(sending, folder, sorted(facts))
-    return Kept(repaired=hand.mend(promises, exposure, most=most))
+    return Kept(lines, repaired=hand.mend(promises, exposure, most=most))
 
 
 @dataclass(frozen=True)

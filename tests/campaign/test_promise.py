@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from recsys.campaign.audience import Audience, reach, slates_for_all
-from recsys.campaign.bounds import Bound, exposure
+from recsys.campaign.bounds import Bound, Exposure, exposure
 from recsys.campaign.promise import Rehearsal, priced, promises_of, sampled
 from recsys.campaign.spec import Promised
 from recsys.domain.arrays import F32, I32, NONE
 from recsys.domain.errors import GateError, SettingError
+from recsys.rerank.appetite import Appetite
 from recsys.rerank.diversity import Mmr
 from recsys.rerank.house import House
 from recsys.rerank.ranker import Ranker
@@ -46,20 +47,20 @@ def audience(num: int = MEMBERS) -> Audience:
 
 
 def test_each_sale_is_bounded_and_each_pick_promised() -> None:
-    promises, notes = promises_of(Promised(), SHOP.shelf(AT), INFO, segment=NOBODY)
+    promises, notes = promises_of(Promised(), SHOP.shelf(AT), INFO)
     assert not notes
     assert len(promises.bounds) == SALES
     picks = {bound.group for bound in promises.bounds if bound.lower}
     assert picks == {f"sale=s{row}" for row in PICKS}
     assert {(bound.lower, bound.upper) for bound in promises.bounds} == {(0.2, 0.35), (0.0, 0.35)}
     free = Promised(each_pick=0.0, each_sale=1.0)
-    assert not promises_of(free, SHOP.shelf(AT), INFO, segment=NOBODY)[0].bounds
+    assert not promises_of(free, SHOP.shelf(AT), INFO)[0].bounds
 
 
 def test_a_bound_by_name_stands_in_for_the_general_one() -> None:
     pick = f"sale=s{PICKS[0]}"
     spec = Promised(bounds=(Bound(group=pick, lower=0.5),))
-    found = promises_of(spec, SHOP.shelf(AT), INFO, segment=NOBODY)[0].bounds
+    found = promises_of(spec, SHOP.shelf(AT), INFO)[0].bounds
     assert [bound for bound in found if bound.group == pick] == list(spec.bounds)
     assert len(found) == SALES
 
@@ -72,17 +73,18 @@ def test_a_bound_about_nothing_today_is_left_out_with_a_note() -> None:
     )
     spec = Promised(each_sale=1.0, each_pick=0.0, bounds=bounds, segments=("half=1", "half=2"))
     segment = np.zeros(MEMBERS, dtype=np.int16)
-    promises, notes = promises_of(spec, closed.shelf(AT), INFO, segment=segment)
+    promises, notes = promises_of(spec, closed.shelf(AT), INFO)
+    promises, lines = promises.about(Exposure.of_members(promises, segment).members)
     assert not promises.bounds
-    assert [note.split(":")[0] for note in notes] == [
+    assert [note.split(":")[0] for note in (*notes, *lines)] == [
         "sale=s5 is promised, but has no sale on this shelf",
-        "curated in half=2 is promised, but has no member",
+        "curated in half=2 is promised, but it has no member here",
     ]
     wrong = Bound(group="curated", lower=0.1, segment="tier=x")
     with pytest.raises(SettingError, match="no segment is called 'tier=x'"):
-        promises_of(Promised(bounds=(wrong,)), SHOP.shelf(AT), INFO, segment=segment)
+        promises_of(Promised(bounds=(wrong,)), SHOP.shelf(AT), INFO)
     with pytest.raises(SettingError, match=r"each_pick=0.5 is above campaign.each_sale=0.3"):
-        promises_of(Promised(each_pick=0.5, each_sale=0.3), SHOP.shelf(AT), INFO, segment=segment)
+        promises_of(Promised(each_pick=0.5, each_sale=0.3), SHOP.shelf(AT), INFO)
 
 
 @pytest.mark.parametrize("explore", [0.0, 0.1])
@@ -96,7 +98,7 @@ def test_a_rehearsal_makes_the_slates_that_members_get(explore: float) -> None:
     info = info_of(shop)
     made = ranker(explore_share=explore, max_per_brand=2)
     who = replace(audience(), shop=shop)
-    promises = promises_of(spec, shop.shelf(AT), info, segment=HALVES)[0]
+    promises = promises_of(spec, shop.shelf(AT), info)[0]
     act = Rehearsal.of(made, who, promises, segment=HALVES, chunk=77)
     prices, _ = priced(made, who, promises, segment=HALVES, spec=spec)
     assert (prices.floor + prices.cap).any()
@@ -108,7 +110,7 @@ def test_a_rehearsal_makes_the_slates_that_members_get(explore: float) -> None:
 
 def test_prices_keep_the_promises_of_the_audience() -> None:
     spec = Promised(each_pick=0.5, each_sale=0.6, tighten=0.0)
-    promises = promises_of(spec, SHOP.shelf(AT), INFO, segment=NOBODY)[0]
+    promises = promises_of(spec, SHOP.shelf(AT), INFO)[0]
     act = Rehearsal.of(ranker(), audience(), promises, segment=NOBODY, chunk=100)
     assert act.eligible.all()
     free = [*slates_for_all(ranker(), audience())]
@@ -122,9 +124,33 @@ def test_prices_keep_the_promises_of_the_audience() -> None:
     assert sum(reach(one, SALES).sum() for one in slates) == 6 * MEMBERS
 
 
+def test_prices_are_found_where_value_is_one_chance_for_all() -> None:
+    spec = Promised(each_pick=0.5, each_sale=0.6, tighten=0.0)
+    promises = promises_of(spec, SHOP.shelf(AT), INFO)[0]
+    same = replace(ranker(), value_model=ranker_of(Blend(), {}).value_model)
+    free = [*slates_for_all(same, audience())]
+    before = promises.missed(exposure(free, promises, NOBODY).shares(promises))
+    # equal values turn together: no price makes some of them turn
+    prices, _ = priced(same, audience(), promises, segment=NOBODY, spec=spec)
+    assert prices.violation < before.max() / 2
+
+
+def test_prices_are_found_where_many_would_like_one_new_sale_at_most() -> None:
+    """A slate is as long with prices as without, whatever they make it begin with."""
+    spec = Promised(each_pick=0.0, each_sale=0.4, tighten=0.0)
+    shop = drawn_shop(9, sales=SALES, members=MEMBERS, events=150, brands=6)
+    made = replace(ranker(max_per_brand=2, most_new=1), appetite=Appetite(low=2.0))
+    who = replace(audience(), shop=shop)
+    promises = promises_of(spec, shop.shelf(AT), info_of(shop))[0]
+    act = Rehearsal.of(made, who, promises, segment=NOBODY, chunk=100)
+    prices, _ = priced(made, who, promises, segment=NOBODY, spec=spec)
+    assert (prices.floor + prices.cap).any()
+    assert (act(prices) != NONE).all()
+
+
 def test_promises_nobody_can_keep_are_refused_with_the_proof() -> None:
     spec = Promised(each_pick=0.0, each_sale=0.1)
-    promises = promises_of(spec, SHOP.shelf(AT), INFO, segment=NOBODY)[0]
+    promises = promises_of(spec, SHOP.shelf(AT), INFO)[0]
     with pytest.raises(GateError, match="no slates can keep these promises together") as refused:
         priced(ranker(), audience(), promises, segment=NOBODY, spec=spec)
     # 24 sales at a tenth each are 2.4 places, a slate has six
@@ -132,7 +158,7 @@ def test_promises_nobody_can_keep_are_refused_with_the_proof() -> None:
 
 
 def test_a_shelf_longer_than_what_is_valued_is_refused() -> None:
-    promises = promises_of(Promised(), SHOP.shelf(AT), INFO, segment=NOBODY)[0]
+    promises = promises_of(Promised(), SHOP.shelf(AT), INFO)[0]
     with pytest.raises(SettingError, match="24 sales on the shelf"):
         Rehearsal.of(ranker(candidates=10), audience(), promises, segment=NOBODY, chunk=64)
 

@@ -26,7 +26,7 @@ def promised(dataset: Dataset, spec: Promised) -> dict[str, Any]:
     info = dataset.sales.select("sale", "brand", "category")
     nobody = np.full(dataset.num_members, -1, dtype=np.int16)
     made = replace(with_taste(), spec=Blend(explore_share=0.0))
-    promises, _ = promises_of(spec, parts.shop.shelf(parts.decided_at), info, segment=nobody)
+    promises, _ = promises_of(spec, parts.shop.shelf(parts.decided_at), info)
     seat = seated(replace(parts, ranker=made), parts.decided_at, 6)
     audience = seat.audience(np.flatnonzero(parts.personalise).astype(np.int32))
     prices, _ = priced(seat.ranker, audience, promises, segment=nobody, spec=spec)
@@ -60,3 +60,25 @@ def test_promises_that_prices_miss_by_little_are_kept_by_swaps(tmp_path: Path) -
     assert next(plain).equals(next(plain))
     with pytest.raises(GateError, match="promises are not kept"):
         shop.made(members_per_shard=150, most_repaired=1e-9, out=str(tmp_path / "c"))
+
+
+def test_a_promise_to_members_who_get_no_slate_of_their_own_is_told_and_all_is_sent(
+    tmp_path: Path,
+) -> None:
+    dataset = tiny_dataset(members=60, days=6, sales_a_day=20)
+    more = promised(dataset, Promised(each_pick=0.0, each_sale=0.4, tighten=0.0))
+    withheld = ~dataset.members["consent_personalise"].to_numpy()
+    assert withheld.any()
+    asked = {"group": "sale=s0110", "lower": 0.1, "segment": "tier=gold"}
+    more["specs"]["campaign"] |= {"bounds": [asked], "segments": ["tier=gold"]}
+    house = more["ranker"].house
+    segment = np.where(withheld, 0, -1).astype(np.int16)
+    house = replace(house, segments=("tier=gold",), segment=segment)
+    more["ranker"] = more["ranker"].with_house(house)
+    shop = shop_of(tmp_path, dataset, **more)
+    folder = shop.made(most_repaired=0.0, out=str(tmp_path / "a"))
+    said: Any = manifest(folder).extra
+    assert said["missed"][-1] == (
+        "sale=s0110 in tier=gold is promised, but it has no member here: left out"
+    )
+    assert log_of(folder)["member_id"].n_unique() == 60
