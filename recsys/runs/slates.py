@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recsys.campaign.pace import Pace, Way
 from recsys.domain import artefact
 from recsys.domain.artefact import Facts
@@ -36,7 +38,7 @@ from recsys.runs.slates_plan import (
     seat_for,
     shards_of,
 )
-from recsys.runs.slates_repair import Kept, exposure_of, kept
+from recsys.runs.slates_repair import Kept, kept
 from recsys.runs.slates_sending import Sending
 from recsys.runs.slates_shards import Deciding, deal, tell
 from recsys.runs.slates_spec import SlatesForAll
@@ -191,7 +193,8 @@ def facts_of(send: Campaign, told: Told, keeping: Kept) -> Facts:
     arms = Counter[str]()
     for fact in told.values():
         arms.update(fact["arms"])
-    hurried = sum(int(fact["members"]) for fact in told.values() if fact["way"] == "plain")
+    seen = np.sum([fact["seen"] for fact in told.values()], axis=0)
+    seen = seen + np.array(keeping.moved) if keeping.moved else seen
     return {
         "parents": {"bundle": sending.job.fingerprint},
         "counts": {
@@ -199,7 +202,7 @@ def facts_of(send: Campaign, told: Told, keeping: Kept) -> Facts:
             "by_value": by_way["value"],
             "by_taste": by_way["taste"],
             "plain": members - by_way["value"] - by_way["taste"],
-            "plain_for_lack_of_time": hurried,
+            "plain_for_lack_of_time": sum(int(fact["late"]) for fact in told.values()),
             "withheld_consent": sum(int(fact["withheld"]) for fact in told.values()),
             "unknown": send.asked.unknown,
             "no_consent_to_mail": send.asked.unwritten,
@@ -215,11 +218,7 @@ def facts_of(send: Campaign, told: Told, keeping: Kept) -> Facts:
             "policies": dict(zip(("value", "taste", "plain"), sending.job.policies, strict=True)),
             "arms": dict(arms),
             "reach": dict(
-                zip(
-                    seat.sales.gather(seat.shelf.sales).to_list(),
-                    exposure_of(list(told.values())).shown.sum(axis=0).tolist(),
-                    strict=True,
-                )
+                zip(seat.sales.gather(seat.shelf.sales).to_list(), seen.tolist(), strict=True)
             ),
             "missed": list(keeping.missed),
         },

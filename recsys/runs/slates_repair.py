@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from recsys.campaign.bounds import Exposure, Promises
 from recsys.campaign.pace import Way
 from recsys.campaign.promise import promises_of
-from recsys.campaign.repair import repair
+from recsys.campaign.repair import RepairNote, repair
 from recsys.campaign.spares import spares
 from recsys.campaign.spec import Campaign, Promised
 from recsys.campaign.swaps import Room
@@ -40,6 +40,8 @@ class Kept:
     is of."""
     repaired: int = 0
     """Slates on which a sale was swapped."""
+    moved: tuple[int, ...] = ()
+    """By how many each column of the shelf is shown more after these swaps; empty = no swap."""
 
 
 def promised(sending: Sending) -> Promises | None:
@@ -87,7 +89,9 @@ def kept(
     if not most:
         return Kept((*promises.told(exposure.shares(promises)), *lines))
     hand = _Hand.of(sending, folder, sorted(facts))
-    return Kept(lines, repaired=hand.mend(promises, exposure, most=most))
+    note = hand.mend(promises, exposure, most=most)
+    moved = (note.exposure.shown - exposure.shown).sum(axis=0)
+    return Kept(lines, len(note.members), tuple(moved.tolist()))
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,8 @@ class _Hand:
             members += len(dealt.rows)
         return cls(sending, folder, filled)
 
-    def mend(self, promises: Promises, exposure: Exposure, *, most: float) -> int:
-        """Swap, write the shards anew, and return the number of swaps."""
+    def mend(self, promises: Promises, exposure: Exposure, *, most: float) -> RepairNote:
+        """Swap, write the shards anew, and return the swaps."""
         slates, seat = self._own(), self.sending.seat
         members = slates.members.astype(np.int32)
         known = spares(seat.ranker, seat.audience(members))
@@ -132,7 +136,7 @@ class _Hand:
             rows = first + np.arange(int(one.decided.personal.sum()))
             self._write(number, one, _some(mended, rows), new=new[rows])
             first += len(rows)
-        return len(place)
+        return note
 
     def _own(self) -> Slates:
         """Return the slates of members' own, of all the shards."""

@@ -90,16 +90,20 @@ class Sending:
 
         The hold-out gets the plain one, and so does who withholds consent.
         """
-        own = self.consents(dealt) & (way != Way.PLAIN)
-        if self.job.arms is not None:
-            own &= dealt.group != self.job.groups.index(HOLD_OUT)
-        seat = self.seat
+        own, seat = self._may(dealt) & (way != Way.PLAIN), self.seat
         decided = decide(seat.ranker_for(way), seat.audience(dealt.rows), own, keys=seat.keys)
         return Filled(dealt, decided, way)
 
     def consents(self, dealt: Dealt) -> Bool:
         """Return who consents to personal slates, Bool[m]."""
         return np.array(self.seat.parts.personalise[dealt.rows])
+
+    def _may(self, dealt: Dealt) -> Bool:
+        """Return who gets a slate of their own where there is time, Bool[m]."""
+        may = self.consents(dealt)
+        if self.job.arms is not None:
+            may &= dealt.group != self.job.groups.index(HOLD_OUT)
+        return may
 
     def segment(self, rows: I32) -> I16:
         """Return the segment of some members, I16[m], or NONE."""
@@ -111,12 +115,15 @@ class Sending:
 
         `shown` counts the slates of members' own by segment and column of the shelf, as they were
         decided; `served` these slates by segment. The last segment is that of members of none.
+        `seen` counts all slates by column, `late` the members who lack one of their own for time.
         """
         own, dealt = filled.decided.personal, filled.dealt
         segments, width = len(self.seat.ranker.house.segments), len(self.seat.shelf)
         segment = self.segment(dealt.rows)[own].astype(np.int64)
         row = np.where(segment == NONE, segments, segment)
-        columns = self.seat.columns(filled.decided.slates.sales[own])
+        columns = self.seat.columns(filled.decided.slates.sales)
+        seen = np.bincount(columns[columns != NONE], minlength=width)
+        columns = columns[own]
         cell = (row[:, None] * width + columns)[columns != NONE]
         shown = np.bincount(cell, minlength=(segments + 1) * width)
         in_group = np.bincount(dealt.group, minlength=len(self.job.groups))
@@ -124,10 +131,12 @@ class Sending:
             "way": filled.way.name.lower(),
             "members": len(own),
             "own": int(own.sum()),
+            "late": int((self._may(dealt) & ~own).sum()),
             "withheld": int((~self.consents(dealt)).sum()),
             "arms": dict(zip(self.job.groups, in_group.tolist(), strict=True)),
             "served": np.bincount(row, minlength=segments + 1).tolist(),
             "shown": shown.reshape(segments + 1, width).tolist(),
+            "seen": seen.tolist(),
             "repaired": filled.repaired,
         }
 

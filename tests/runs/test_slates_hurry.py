@@ -46,6 +46,8 @@ def test_what_is_not_done_in_time_is_made_in_a_cheaper_way_and_said_so(
     assert dict(by_way.iter_rows()) == {
         "value": counts["by_value"], "taste": counts["by_taste"], "plain": counts["plain"]
     }  # fmt: skip
+    # who withholds consent got the plain one for that
+    assert counts["plain"] == counts["plain_for_lack_of_time"] + counts["withheld_consent"]
     said = capsys.readouterr().out
     assert "by taste alone" in said
     assert "without scores" in said

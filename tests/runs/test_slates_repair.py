@@ -50,6 +50,9 @@ def test_promises_that_prices_miss_by_little_are_kept_by_swaps(tmp_path: Path) -
     members = own["member_id"].n_unique()
     shown = own.group_by("sale_id").agg((pl.len() / members).alias("share"))
     assert shown["share"].to_numpy().max() <= 0.4 + 1e-9
+    said = manifest(folder).extra
+    reach = {sale: number for sale, number in said["reach"].items() if number}
+    assert reach == dict(log.group_by("sale_id").agg(pl.len()).iter_rows())
     repaired = own.filter("repaired")
     assert repaired["log_propensity"].null_count() == len(repaired)
     assert repaired["member_id"].n_unique() == manifest(folder).counts["repaired"] > 0
