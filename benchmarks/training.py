@@ -156,7 +156,8 @@ class Trained:
             self.training,
             {"feed": 0.0, "forward and backward": 0.0, "optimiser": 0.0},
         )
-        feed = iter(training.feed)
+        # in one thread, for what another does meanwhile would be counted here
+        feed = training.feed.in_turn()
 
         def spend(part: str, act: Callable[[], Any]) -> Any:
             since = process_time()

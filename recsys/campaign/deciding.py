@@ -48,7 +48,7 @@ def decide(ranker: Ranker, audience: Audience, personal: Bool, *, keys: U64) -> 
     orders = ranker.house.terms(shop, shelf, slots=slots).orders
     slates = plain_slates(members, shop, shelf, slots=slots, banned=orders.banned)
     offered = plainly_offered(len(members), keys[shelf.sales], slots=slots, banned=orders.banned)
-    rules = _rules(orders, shelf.sales, shop.num_sales)
+    rules = rules_behind(orders, shelf.sales, shop.num_sales)
     own = np.zeros(len(members), dtype=np.bool_)
     for rows, made in made_for(ranker, audience, np.flatnonzero(personal)):
         some = (made.slates.sales != NONE).any(axis=1)
@@ -77,7 +77,7 @@ def made_for(ranker: Ranker, audience: Audience, rows: I64) -> Iterator[tuple[I6
 
 
 def _beside(ranker: Ranker, made: Made, keys: U64, *, rules: I32) -> Offered:
-    """Return what stands beside slates of the members' own; `rules` I32[2, s] as `_rules` gives."""
+    """Return what stands beside slates of the members' own; `rules` is `rules_behind`."""
     question, eligible = made.asked.question, made.offer.eligible
     sales, pinned = made.slates.sales, (made.slates.flags & FLAG_PINNED) > 0
     return Offered(
@@ -96,12 +96,10 @@ def _new(ranker: Ranker, made: Made) -> F32:
     return np.where(columns == NONE, np.float32(0), new)
 
 
-def _rules(orders: Orders, shelf: I32, num_sales: int) -> I32:
-    """Return the rule behind each sale of the shop, I32[2, s], or NONE: a boost's, then a pin's."""
+def rules_behind(orders: Orders, shelf: I32, num_sales: int) -> I32:
+    """Return the rule behind each sale of the shop, I32[2, s], or NONE, as in `Orders.rule`."""
     found = np.full((2, num_sales), NONE, dtype=np.int32)
-    pinned = orders.pinned[orders.pinned != NONE]
-    for row, columns in enumerate((np.flatnonzero(orders.factor != 1), pinned)):
-        found[row, shelf[columns]] = orders.rule[columns]
+    found[:, shelf] = orders.rule
     return found
 
 

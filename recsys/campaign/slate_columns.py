@@ -88,7 +88,7 @@ SLATE_LOG = (
     Column("bundle", pl.String(), "Fingerprint of the bundle that decided."),
     Column("seed", pl.Int64(), "Seed of the draws: with the three ids above it replays the slate."),
 )
-"""One row a member and slot, in this order; value is expected purchases, or margin in money."""
+"""One row a member and slot, in this order; value is expected purchases (docs/slate-log.md)."""
 
 OUTCOMES = (
     Column("send_id", pl.String(), "As in the slate log."),

@@ -166,9 +166,12 @@ def _piece(
     row, slot = np.nonzero(picks.columns != NONE)
     chosen[row, picks.columns[row, slot]] = True
     happened = outcomes(requests, rows, purchases=ranker.label == "purchase")
+    chance = offer.parts.amounts[0]
+    if plan_of(ranker.spec).worth != "purchase":
+        chance = ranker.value_model(asked.x, asked.eligible)
     member = np.broadcast_to(requests.member[rows][:, None], wide.shape)
     whole = Foretold(
-        value=offer.parts.amounts[0],
+        value=chance,
         outcome=np.take_along_axis(happened, wide, axis=1),
         member=member,
         sale=shelf[wide],

@@ -49,6 +49,8 @@ class Dpp(Spec):
             SettingError: the slate has more slots than the vectors have dimensions, so that beyond
                 them every volume is 0.
         """
+        if (chosen < 0).all():
+            return state
         dim = view.unit.shape[-1]
         if len(state.rows) + 1 >= dim:
             raise SettingError(

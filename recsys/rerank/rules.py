@@ -60,7 +60,8 @@ class Orders:
     pinned: I64
     """Column that each slot holds, I64[N]; NONE = by gain. At most one pin a slate."""
     rule: I64
-    """Row of the strongest rule about each sale, the last among equals, I64[c]; NONE."""
+    """Row of the rule behind each sale, the last among equals, I64[2, c]; NONE. First the one that
+    makes it worth more or less, then its pin."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Rules:
         """
         banned, factor = np.zeros(len(sales), dtype=np.bool_), np.ones(len(sales))
         pinned = np.full(slots, NONE, dtype=np.int64)
-        rule = np.full(len(sales), NONE, dtype=np.int64)
+        rule = np.full((2, len(sales)), NONE, dtype=np.int64)
         force = self.in_force(at)
         # the strongest come last, and so stand where two speak of one sale
         for row in force[np.argsort(-self.kind[force].astype(np.int64), kind="stable")].tolist():
@@ -130,15 +131,16 @@ class Rules:
                 if self.sale[row] != NONE
                 else (brand[sales] == self.brand[row])
             )
-            rule[here] = row
             match RuleKind(self.kind[row]):
                 case RuleKind.BAN:
                     banned[here] = True
                 case RuleKind.PIN:
+                    rule[1, here] = row
                     slot = int(self.table["slot"][row]) - 1
                     if len(here) and slot < slots:
                         pinned[slot] = here[0]
                 case RuleKind.BOOST | RuleKind.BURY:
+                    rule[0, here] = row
                     factor[here] *= float(self.table["factor"][row])
         # NONE reads what is put behind the last sale: not banned
         pinned[np.append(banned, False)[pinned]] = NONE

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from recsys.campaign.arms import RatioRefused, sample_ratio
 from recsys.campaign.pace import Pace, Way
 from recsys.domain import artefact
 from recsys.domain.artefact import Facts
@@ -106,6 +107,7 @@ def slates(spec: SlatesForAll, *, now: Callable[[], float] = time.time) -> None:
     with StopFlag().listening() as stop, Ledger.open(send.out, plan) as ledger:
         told = made(console, send, ledger, stop=stop)
         keeping = promises(console, send, ledger, told=told)
+        said.arms(console, refused(send, arms_of(told)))
         folder = ledger.finish(
             name=f"{utc_now():%Y-%m-%d_%H%M%S}_slates", **facts_of(send, told, keeping)
         )
@@ -190,9 +192,7 @@ def facts_of(send: Campaign, told: Told, keeping: Kept) -> Facts:
     for fact in told.values():
         by_way[fact["way"]] += int(fact["own"])
     members = sum(int(fact["members"]) for fact in told.values())
-    arms = Counter[str]()
-    for fact in told.values():
-        arms.update(fact["arms"])
+    arms = arms_of(told)
     seen = np.sum([fact["seen"] for fact in told.values()], axis=0)
     seen = seen + np.array(keeping.moved) if keeping.moved else seen
     return {
@@ -217,12 +217,33 @@ def facts_of(send: Campaign, told: Told, keeping: Kept) -> Facts:
             "zone": seat.parts.zone,
             "policies": dict(zip(("value", "taste", "plain"), sending.job.policies, strict=True)),
             "arms": dict(arms),
+            "arms_refused": refused(send, arms),
             "reach": dict(
                 zip(seat.sales.gather(seat.shelf.sales).to_list(), seen.tolist(), strict=True)
             ),
             "missed": list(keeping.missed),
         },
     }
+
+
+def arms_of(told: Told) -> Counter[str]:
+    """Count the members of each arm over all shards."""
+    counts = Counter[str]()
+    for fact in told.values():
+        counts.update(fact["arms"])
+    return counts
+
+
+def refused(send: Campaign, members: Mapping[str, int]) -> str | None:
+    """Tell why nothing may be read out of the arms; None = they hold the members they should.
+
+    Members who were asked for by name are no test of that.
+    """
+    arms = send.sending.job.arms
+    if arms is None or not send.asked.everyone:
+        return None
+    found = sample_ratio([members[arm.name] for arm in arms.arms], arms.weights)
+    return found.why if isinstance(found, RatioRefused) else None
 
 
 def has_room(send: Campaign, members: int) -> None:

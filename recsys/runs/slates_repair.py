@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from recsys.campaign.bounds import Exposure, Promises
+from recsys.campaign.deciding import rules_behind
 from recsys.campaign.pace import Way
 from recsys.campaign.promise import promises_of
 from recsys.campaign.repair import RepairNote, repair
 from recsys.campaign.spares import spares
 from recsys.campaign.spec import Campaign, Promised
 from recsys.campaign.swaps import Room
-from recsys.domain.arrays import F32, I64, Bool
+from recsys.domain.arrays import F32, I32, I64, Bool
 from recsys.domain.slates import Slates
 from recsys.runs.slates_sending import Filled, Sending
 from recsys.runs.slates_shards import read_dealt, write
@@ -138,6 +140,15 @@ class _Hand:
             first += len(rows)
         return note
 
+    @cached_property
+    def _boosts(self) -> I32:
+        """The rule that makes each sale of the shop worth more or less, I32[s], or NONE."""
+        seat = self.sending.seat
+        shop, slots = seat.parts.shop, seat.ranker.spec.slots
+        orders = seat.ranker.house.terms(shop, seat.shelf, slots=slots).orders
+        found: I32 = rules_behind(orders, seat.shelf.sales, shop.num_sales)[0]
+        return found
+
     def _own(self) -> Slates:
         """Return the slates of members' own, of all the shards."""
         parts = [_some(one.decided.slates, one.decided.personal) for one in self.filled.values()]
@@ -154,13 +165,13 @@ class _Hand:
         })
         for field in fields(Slates):
             getattr(slates, field.name)[decided.personal] = getattr(own, field.name)
-        beside, swapped = decided.offered.new.copy(), ~np.isnan(new)
-        beside[decided.personal] = np.where(swapped, new, beside[decided.personal])
-        again = replace(
-            filled,
-            decided=replace(decided, slates=slates, offered=replace(decided.offered, new=beside)),
-            repaired=int(swapped.sum()),
-        )
+        swapped, personal = ~np.isnan(new), decided.personal
+        beside, rule = decided.offered.new.copy(), np.array(decided.offered.rule)
+        beside[personal] = np.where(swapped, new, beside[personal])
+        rule[personal] = np.where(swapped, self._boosts[own.sales], rule[personal])
+        offered = replace(decided.offered, new=beside, rule=rule)
+        decided = replace(decided, slates=slates, offered=offered)
+        again = replace(filled, decided=decided, repaired=int(swapped.sum()))
         # the counts are those of the slates as they were decided: whoever comes next swaps alike
         said = self.sending.said(filled) | {"repaired": again.repaired}
         write(self.sending, again, self.folder, number=number, said=said)

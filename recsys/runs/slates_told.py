@@ -70,6 +70,12 @@ def kept(console: Console, keeping: Kept) -> None:
     console.fact("promises", f"{len(keeping.missed)} missed", *keeping.missed[:3])
 
 
+def arms(console: Console, refused: str | None) -> None:
+    """Say where the arms of an experiment do not hold the members they should."""
+    if refused is not None:
+        console.fact("arms", refused, "read nothing out of them before you know why")
+
+
 def end(
     console: Console,
     folder: Path,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+
+import torch
 
 from recsys.towers.batches import Assembler, Batch, Sampler, pieces
 
@@ -48,10 +51,12 @@ class Feed:
         On a CPU the next batch is made while one is learned from; work for a GPU goes through one
         queue, whoever hands it in.
         """
-        batches = self._batches(self.place.epoch, self.place.step)
-        yield from ahead(batches) if self.assembler.resident.device.type == "cpu" else batches
+        cpu = self.assembler.resident.device.type == "cpu"
+        yield from ahead(self.in_turn()) if cpu else self.in_turn()
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+    def in_turn(self) -> Iterator[Batch]:
+        """Go through the rest of the epoch, each batch made when it is asked for."""
+        epoch, first = self.place.epoch, self.place.step
         for step, chunks in enumerate(self.sampler.epoch(epoch)):
             if step < first:
                 continue
@@ -62,7 +67,8 @@ class Feed:
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Make each batch in a thread of its own while the one before it is used."""
-    with ThreadPoolExecutor(1, "feed") as thread:
+    alone = partial(torch.set_num_threads, 1)
+    with ThreadPoolExecutor(1, "feed", initializer=alone) as thread:
         coming = thread.submit(next, batches, None)
         while (batch := coming.result()) is not None:
             coming = thread.submit(next, batches, None)

@@ -130,6 +130,17 @@ def test_the_rule_behind_a_pin_or_a_boost_is_named(dataset: Dataset) -> None:
     assert ((made.slates.flags & FLAG_PINNED > 0) == (sales == pinned)).all()
 
 
+def test_a_pin_of_a_longer_slate_is_no_rule_behind_a_boost(dataset: Dataset) -> None:
+    sale = int(shelf_of(dataset)[0])
+    both = (
+        {"kind": "pin", "sale": sale, "slot": 9},
+        {"kind": "boost", "sale": sale, "factor": 3.0},
+    )
+    made = decided(dataset, under(dataset, *both))
+    assert made.offered.rule is not None
+    assert {*made.offered.rule[made.slates.sales == sale].tolist()} == {1}
+
+
 def test_spare_sales_are_those_left_out_and_their_parts_those_they_would_have(
     dataset: Dataset,
 ) -> None:

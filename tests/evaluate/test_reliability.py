@@ -201,6 +201,10 @@ def test_what_was_foretold_is_the_rankers_value_of_each_sale_that_may_be_shown()
     np.testing.assert_array_equal(found.chosen, shown)
     assert found.chosen.sum() == (slates.sales != NONE).sum()
     assert 0 < found.new.mean() < 1
+    # a chance stays one where purchases count by their price
+    by_price = ranker_of(Blend(explore_share=1.0, explore_below=10_000, worth="price"))
+    again = foretold(by_price, shop, requests, taste=lambda _, part: taste[part], unit_of=unit_of)
+    np.testing.assert_array_equal(again.value, found.value)
 
 
 def test_no_request_foretells_nothing() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyversity import dpp
 
+from recsys.domain.arrays import NONE
 from recsys.domain.errors import SettingError
 from recsys.rerank.diversity import ShelfView
 from recsys.rerank.dpp import RIDGE, Dpp
@@ -47,6 +48,15 @@ def test_more_slots_than_dimensions_are_refused() -> None:
     SlatePolicy(8, Dpp()).act(offer, no_draws(4, 8))
     with pytest.raises(SettingError, match=r"dpp fills at most 8 slots.*\n.*fewer slots"):
         SlatePolicy(9, Dpp()).act(offer, no_draws(4, 9))
+
+
+def test_more_slots_than_sales_end_the_slate_and_need_no_dimension() -> None:
+    offer = offer_of(1, n=4, c=5)
+    long = SlatePolicy(20, Dpp()).act(offer, no_draws(4, 20)).columns
+    np.testing.assert_array_equal(
+        long[:, :5], SlatePolicy(5, Dpp()).act(offer, no_draws(4, 5)).columns
+    )
+    assert (long[:, 5:] == NONE).all()
 
 
 def test_a_shelf_of_copies_still_fills_the_slate() -> None:

@@ -55,7 +55,8 @@ def test_bans_boosts_and_pins_do_what_they_say() -> None:
     assert found.banned.tolist() == [False, False, True, True, False, False]
     assert found.factor.tolist() == [3.0, 1.5, 1.0, 1.0, 0.5, 1.0]
     assert found.pinned.tolist() == [NONE, 5, NONE, NONE]
-    assert found.rule.tolist() == [2, 2, 0, 0, 3, 4]
+    none = [NONE] * 6
+    assert found.rule.tolist() == [[2, 2, NONE, NONE, 3, NONE], [*none[:5], 4]]
 
 
 def test_a_ban_beats_a_pin_and_a_pin_beyond_the_slate_is_none() -> None:

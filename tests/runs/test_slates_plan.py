@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from recsys.campaign.arms import assign
 from recsys.campaign.pace import Way
 from recsys.domain.errors import SettingError
 from recsys.runs.load import compose
-from recsys.runs.slates import slates
+from recsys.runs.slates import Campaign, refused, slates
 from recsys.runs.slates_plan import deadline, members_of
 from recsys.runs.slates_sending import Dealt
 from recsys.runs.slates_spec import SlatesForAll
@@ -117,3 +119,19 @@ def test_who_does_not_agree_to_mail_is_written_to_by_no_mail(tmp_path: Path) -> 
     )
     with pytest.raises(SettingError, match="consents to mail"):
         members_of(nobody.spec(channel="mail"), nobody.sending(channel="web").seat, None)
+
+
+def test_arms_that_hold_other_members_than_they_should_are_refused(
+    shop: Shop, tmp_path: Path
+) -> None:
+    (tmp_path / "arms.json").write_text('{"name": "x", "arms": [{"name": "a"}, {"name": "b"}]}')
+    spec = shop.spec(arms=str(tmp_path / "arms.json"))
+    sending = shop.sending(arms=str(tmp_path / "arms.json"))
+    asked = members_of(spec, sending.seat, sending.job.arms)
+    send = Campaign(spec, sending, asked, None, time.time)
+    assert refused(send, {"a": 5_010, "b": 4_990, "hold_out": 100}) is None
+    why = refused(send, {"a": 5_300, "b": 4_700, "hold_out": 100})
+    assert why is not None
+    assert "arms hold 5,300, 4,700 members, wanted 5,000.0, 5,000.0" in why
+    some = replace(send, asked=replace(asked, everyone=False))
+    assert refused(some, {"a": 5_300, "b": 4_700}) is None

@@ -23,6 +23,7 @@ from recsys.serve.openapi import document
 from recsys.serve.parts import BundleParts
 from recsys.serve.recommender import Recommender
 from recsys.serve.watch import JsonLines
+from tests.builders import tiny_dataset
 from tests.serve.asking import Service, refused
 from tests.serve.conftest import parts_of
 
@@ -54,12 +55,11 @@ def test_a_slate_says_who_answered_and_why(service: Service, bundle: Bundle) -> 
     assert len(service.post("/v1/recommend", member=KNOWN).json()["sales"]) == 6
 
 
-def test_a_slate_longer_than_its_re_ranker_can_fill_is_refused_not_broken(
-    dataset: Dataset, tmp_path: Path
-) -> None:
+def test_a_slate_longer_than_its_re_ranker_can_fill_is_refused_not_broken(tmp_path: Path) -> None:
     """dpp fills as many slots as the vectors have dimensions, here 8."""
-    parts = parts_of(dataset)
-    spread = replace(parts, ranker=replace(parts.ranker, spec=Blend(diversity=Dpp())))
+    parts = parts_of(tiny_dataset(members=40, days=6, sales_a_day=20))
+    spec = Blend(diversity=Dpp(), max_per_brand=0)
+    spread = replace(parts, ranker=replace(parts.ranker, spec=spec))
     publish_bundle(spread, tmp_path)
     service = Service(tmp_path)
     assert service.post("/v1/recommend", member=KNOWN, slots=6).status_code == 200
