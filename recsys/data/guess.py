@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from recsys.data.cast import read
-from recsys.data.look import Look, looks
+from recsys.data.look import Look, looks, time_format
 from recsys.data.pairing import Found, Link, sort_out
 from recsys.data.roles import SURE, is_constant, kinds_of, known_kinds, roles_of
 from recsys.data.shapes import feature_of
@@ -188,10 +188,16 @@ def _written(
 ) -> Settings:
     """Say how times and columns are written where it is not the usual way."""
     made: Settings = {}
-    formats = {form for their in columns.values() if (form := look.times.get(their))}
-    if formats:
-        made["time_format"] = min(formats)
-        why[f"{table}.time_format"] = "reads every time looked at; check day and month"
+    written = [their for their in columns.values() if look.times.get(their)]
+    if written:
+        # 4/5/2026 alone tells nothing: a column beside it may have a 4/25/2026
+        form = time_format(*map(look.column, written))
+        made["time_format"] = form or look.times[written[0]]
+        why[f"{table}.time_format"] = (
+            "reads every time looked at; check day and month"
+            if form
+            else f"CHANGE THIS: {' and '.join(written)} are written in different ways"
+        )
     if look.delimiter != ",":
         made["delimiter"] = look.delimiter
     return made

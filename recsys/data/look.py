@@ -118,17 +118,18 @@ def delimiter_of(file: str) -> str:
     return max(",;\t|", key=lambda sign: line.count(sign.encode()))
 
 
-def time_format(values: pl.Series) -> str | None:
+def time_format(*columns: pl.Series) -> str | None:
     """Return the first way of writing times that reads every value, if it is not ISO 8601."""
-    known = values.drop_nulls()
-    if known.dtype != pl.String or not known.len():
+    known = [values.drop_nulls() for values in columns]
+    if any(values.dtype != pl.String or not values.len() for values in known):
         return None
-    if not known.str.contains(r"^\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}").all():
+    if not all(values.str.contains(r"^\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}").all() for values in known):
         return None
-    for form in FORMATS:
-        if not known.str.strptime(pl.Datetime("us"), form, strict=False).null_count():
-            return form
-    return None
+    return next((form for form in FORMATS if all(_reads(form, values) for values in known)), None)
+
+
+def _reads(form: str, values: pl.Series) -> bool:
+    return not values.str.strptime(pl.Datetime("us"), form, strict=False).null_count()
 
 
 def is_epoch(values: pl.Series) -> bool:

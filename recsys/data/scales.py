@@ -14,6 +14,8 @@ FARTHEST = 10.0
 """Standard deviations beyond which a number says no more."""
 EIGENVALUE_FLOOR = 1e-5
 """Of the largest eigenvalue: weaker directions are noise that whitening would blow up."""
+ROUNDING = 1e-6
+"""Share of the largest number below which a deviation is rounding, float32 included."""
 BLOCK = 1024
 """Vectors whitened at once: always this many, so that no row hangs on how many follow."""
 
@@ -39,7 +41,7 @@ class Scale:
         return cls(
             log=feature.log,
             mean=float(known.mean()),
-            deviation=float(known.std()) or 1.0,
+            deviation=_deviation(known),
             edges=tuple(np.unique(np.quantile(known, inner)).tolist()) if len(inner) else (),
         )
 
@@ -56,6 +58,12 @@ class Scale:
         """Return the quantile bucket of each value, I64[n]; meaningless where not known."""
         transformed = _transformed(values, log=self.log)
         return np.searchsorted(np.array(self.edges), transformed, side="right").astype(np.int64)
+
+
+def _deviation(known: F64) -> float:
+    """Return the standard deviation; 1 where all are one number but for rounding."""
+    deviation = float(known.std())
+    return deviation if deviation > ROUNDING * np.abs(known).max() else 1.0
 
 
 def _transformed(values: pl.Series, *, log: bool) -> F64:
@@ -79,12 +87,13 @@ class Whitening:
     def fit(cls, vectors: F32, dim: int) -> Whitening:
         """Measure F32[n, d] of the training part; keep the strongest min(dim, d) directions.
 
-        Eigenvalues are floored at EIGENVALUE_FLOOR of the largest; no vectors = all zero.
+        Eigenvalues are floored at EIGENVALUE_FLOOR of the largest; no vectors, or all of them one
+        but for rounding = all zero.
         """
         width = vectors.shape[1]
         keep = min(dim, width)
+        zero = np.zeros((width, keep), dtype=np.float32)
         if not len(vectors):
-            zero = np.zeros((width, keep), dtype=np.float32)
             return cls(mean=np.zeros(width, dtype=np.float32), matrix=zero)
         mean = vectors.mean(axis=0, dtype=np.float64)
         values: F64
@@ -93,7 +102,9 @@ class Whitening:
         )
         strongest = slice(None, -keep - 1, -1)
         values, directions = values[strongest], directions[:, strongest]
-        largest = max(float(values[0]), 1e-30)
+        largest = float(values[0])
+        if largest <= (ROUNDING * float(np.abs(vectors).max(initial=0.0))) ** 2:
+            return cls(mean=mean.astype(np.float32), matrix=zero)
         # an eigenvector's sign is arbitrary: its largest entry is made positive
         signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(keep)])
         matrix = directions * signs / np.sqrt(values.clip(EIGENVALUE_FLOOR * largest))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 
 from recsys.domain.errors import RecsysError
 from recsys.towers import checkpoint, state
@@ -54,12 +55,14 @@ class Clerk(pl.Callback):
         """Settle every 50 steps; save now and then, and at once when asked to stop."""
         del args, kwargs
         training = _training(pl_module)
-        self.diary.note(training.place.total, training.losses[-1])
         self.slack()
+        pieces = training.feed.accumulate
+        if len(training.losses) % pieces:
+            return  # in the middle of a step
+        loss = torch.stack(training.losses[-pieces:]).sum()
+        self.diary.note(training.place.total, loss)
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return  # the end of the epoch saves what is settled then
-        if len(training.losses) % training.feed.accumulate:
-            return  # in the middle of a step
         stop = trainer.strategy.reduce_boolean_decision(self.job.stop.raised, all=False)
         due = training.place.total % self.job.trainer.save_every_steps == 0
         if stop or due or len(training.skipped) >= _SETTLE_EVERY:

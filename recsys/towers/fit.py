@@ -185,6 +185,9 @@ def lightning(
             f"interrupted at the start; go on with what is below {job.checkpoints}",
             signal_code=EXIT_CODES[signal.SIGTERM],
         ) from None
+    except SystemExit:
+        # what Lightning makes of it; a notebook's other results are to outlive a second Ctrl-C
+        raise KeyboardInterrupt from None
 
 
 def _listens(job: TowerJob) -> bool:

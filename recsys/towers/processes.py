@@ -13,14 +13,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from recsys.domain.errors import DivergedError, NoRoomError, RecsysError
+from recsys.domain import errors
+from recsys.domain.errors import RecsysError
 from recsys.domain.stop import StopFlag
 from recsys.towers.batches import Share
 from recsys.towers.job import EpochRow, TowerJob
 
 _PATIENCE = 30.0
 """Seconds that a finished process may take to end."""
-_KNOWN = {error.__name__: error for error in (DivergedError, NoRoomError)}
+_KNOWN: dict[str, type[RecsysError]] = {
+    name: error
+    for name, error in vars(errors).items()
+    if isinstance(error, type) and issubclass(error, RecsysError)
+}
 
 
 def inside() -> bool:
@@ -49,8 +54,8 @@ def run(job: TowerJob, number: int, train: Callable[[TowerJob], Path]) -> None:
     """Call `train` in `number` fresh processes and wait; a stop signal is passed on to them.
 
     Raises:
-        DivergedError, NoRoomError: one of them met it.
-        RecsysError: one of them failed otherwise; it says which and with what.
+        RecsysError: what one of them met, of its own class; or one of them failed otherwise, and it
+            says which and with what.
     """
     context = get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -84,7 +89,8 @@ def _wait(job: TowerJob, children: list[Any], line: Connection) -> None:
     ends = _failed(children) or [
         (rank, None) for rank, child in enumerate(children) if child.exitcode is None
     ]
-    if ends:
+    # who is asked to stop before it listens is ended by that
+    if ends and not job.stop.raised:
         raise _ending(ends, len(children))
 
 
@@ -122,7 +128,8 @@ def _how(code: int | None) -> str:
 
 def _pass_on(children: list[Any]) -> bool:
     for child in children:
-        os.kill(child.pid, signal.SIGTERM)
+        if child.is_alive():
+            child.terminate()
     return True
 
 

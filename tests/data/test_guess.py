@@ -191,3 +191,21 @@ def test_a_folder_without_tables_or_without_events_is_refused(tmp_path: Path) ->
     pl.DataFrame({"x": [1, 2], "y": ["a", "b"]}).write_csv(tmp_path / "t.csv")
     with pytest.raises(DataRefusedError, match=r"no table looks like events(.|\n)*t\.csv: x, y"):
         guess(tmp_path)
+
+
+def test_day_and_month_are_told_apart_by_all_columns_of_a_table(tmp_path: Path) -> None:
+    """Sales open on the 5th and close on the 25th of a month, written as in America."""
+    tables = tiny_tables()
+    day = (pl.int_range(pl.len()) % 7) + 1
+    opens = pl.datetime(2026, 3, day)
+    tables.events.write_csv(tmp_path / "events.csv")
+    tables.sales.select(
+        "sale",
+        "brand",
+        "title",
+        opens_at=opens.dt.strftime("%m/%d/%Y"),
+        closes_at=(opens + pl.duration(days=17)).dt.strftime("%m/%d/%Y"),
+    ).write_csv(tmp_path / "sales.csv")
+    source = source_of(to_yaml(guess(tmp_path), "shop"))
+    assert source.sales is not None
+    assert source.sales.time_format == "%m/%d/%Y"

@@ -51,6 +51,21 @@ def test_a_constant_column_is_zero_everywhere() -> None:
     assert Scale.fit(Numeric(column="x", buckets=4), series).dense(series).tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("price", [49.9, 0.1, 1e6 / 3])
+def test_one_price_for_all_is_no_scale_for_another(price: float) -> None:
+    series = pl.Series([price] * 100)
+    for log in (False, True):
+        scale = Scale.fit(Numeric(column="x", log=log), series)
+        near = scale.dense(pl.Series([price, price * 1.01]))
+        assert near[0] == pytest.approx(0, abs=1e-6)
+        assert abs(near[1]) <= price * 0.0101
+
+
+def test_one_vector_for_all_is_no_direction() -> None:
+    same = np.tile(np.random.default_rng(3).normal(size=6).astype(np.float32), (50, 1))
+    assert not Whitening.fit(same, 4)(same + np.float32(1e-4)).any()
+
+
 def skewed(n: int = 2000, d: int = 12) -> np.ndarray:
     rng = np.random.default_rng(1)
     mixed = rng.normal(size=(n, d)) * np.geomspace(10, 0.1, d) @ rng.normal(size=(d, d))

@@ -100,6 +100,22 @@ def test_a_logger_holds_every_epoch_and_the_loss_of_every_so_many_steps(
         assert told[name] == list(zip(ends, wanted, strict=True)), name
 
 
+def test_the_loss_of_a_step_in_pieces_is_that_of_the_step(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diary, "NOTED_EVERY", 1)
+    told = {}
+    for pieces, groups in ((1, 4), (4, 1)):
+        asked = asking(shop, tmp_path / str(pieces), "csv")
+        machine = asked.trainer.model_copy(update={"accumulate": pieces, "precision": "fp32"})
+        towers = asked.towers.model_copy(update={"groups_per_batch": groups})
+        fit(replace(asked, trainer=machine, towers=towers))
+        told[pieces] = points(asked.folder, "csv")[diary.LOSS]
+    steps, losses = zip(*told[4], strict=True)
+    assert steps == tuple(range(1, len(steps) + 1)) == tuple(step for step, _ in told[1])
+    assert losses == pytest.approx([loss for _, loss in told[1]], rel=1e-3)
+
+
 @pytest.mark.parametrize("logger", LOGGERS)
 def test_a_run_stopped_and_killed_holds_each_step_once_as_one_that_nothing_stopped(
     shop: Shop,
@@ -119,7 +135,7 @@ def test_a_run_stopped_and_killed_holds_each_step_once_as_one_that_nothing_stopp
 
     with monkeypatch.context() as patched:
         Steps(patched, die)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
+        with pytest.raises(KeyboardInterrupt):
             fit(asked)
     assert points(asked.folder, logger)[diary.LOSS][-1][0] == 9
     fit(asked)

@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from recsys.domain.errors import InterruptedRunError, NoRoomError, RecsysError
+from recsys.domain.errors import (
+    BrokenArtefactError,
+    DataRefusedError,
+    DivergedError,
+    InterruptedRunError,
+    NoRoomError,
+    RecsysError,
+    SettingError,
+)
 from recsys.domain.stop import StopFlag
 from recsys.towers import checkpoint, processes
 from recsys.towers.batches import Share
@@ -72,6 +82,9 @@ def test_what_a_process_says_reaches_whom_it_is_for(shop: Shop, tmp_path: Path) 
     assert (lines, rows) == (["step-00000001 is damaged"], [row])
     with pytest.raises(NoRoomError, match="no room"):
         processes._hear(asked, ("NoRoomError", "no room"))
+    for kind in (SettingError, DataRefusedError, BrokenArtefactError, DivergedError):
+        with pytest.raises(kind, match="as it was raised"):
+            processes._hear(asked, (kind.__name__, "as it was raised"))
     with pytest.raises(RecsysError, match="unheard of"):
         processes._hear(asked, ("ValueError", "unheard of"))
 
@@ -96,6 +109,36 @@ def test_an_error_says_which_process_failed_and_with_what(shop: Shop, tmp_path: 
     with pytest.raises(RecsysError, match=r"0 of 1 was ended by SIGKILL") as caught:
         processes.run(asked, 1, is_killed)
     assert "memory" in str(caught.value)
+
+
+def ends_before_the_other(asked: TowerJob) -> Path:
+    if processes.share().rank == 0:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        asked.tell("alone")
+        time.sleep(60)
+    return asked.checkpoints
+
+
+def hears_nothing_yet(asked: TowerJob) -> Path:
+    if processes.share().rank == 0:
+        asked.tell("alone")
+    time.sleep(60)
+    return asked.checkpoints
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [ends_before_the_other, hears_nothing_yet])
+def test_a_stop_while_some_have_ended_or_do_not_listen_yet_is_a_stop(
+    shop: Shop, tmp_path: Path, train: Callable[[TowerJob], Path]
+) -> None:
+    stop = StopFlag()
+
+    def stopping(_said: str) -> None:
+        time.sleep(2)
+        stop.handle(signal.SIGTERM, None)
+
+    processes.run(replace(job(shop, tmp_path, GENTLE), stop=stop, tell=stopping), 2, train)
+    assert stop.raised
 
 
 def test_how_a_process_ended_is_said_in_words() -> None:
