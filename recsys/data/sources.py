@@ -150,21 +150,29 @@ def _events(frame: pl.DataFrame, spec: EventTable) -> tuple[pl.DataFrame, tuple[
 
 
 def _added_up(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add up the values of sound lines of one event; other lines stay, for the contract."""
+    """Add up the values of sound lines of one event; other lines stay, for the contract.
+
+    A line without a value adds nothing, one without a quantity is of one piece; an event none of
+    whose lines has a value has none.
+    """
     amounts = [name for name in ("value", "quantity") if name in frame.columns]
     number = {name: pl.col(name).cast(pl.Float64, strict=False) for name in amounts}
     sound = pl.all_horizontal(
         pl.col("member").is_not_null(),
-        *(each.is_finite() & (each >= 0) for each in number.values()),
-    ).fill_null(value=False)
+        *(
+            pl.col(name).is_null() | (each.is_finite() & (each >= 0)).fill_null(value=False)
+            for name, each in number.items()
+        ),
+    )
     spent = number["value"] if "value" in number else pl.lit(0.0)
     if "quantity" in number:
-        spent = spent * number["quantity"]
-    key = list(LAYOUTS["events"].key)
+        spent = spent * number["quantity"].fill_null(1.0)
+    key = [name for name in (*LAYOUTS["events"].key, "id_source") if name in frame.columns]
     fine = frame.filter(sound)
     kept = [name for name in frame.columns if name not in {*key, *amounts}]
+    some = pl.when(spent.is_not_null().any()).then(spent.sum())
     events = fine.group_by(key, maintain_order=True).agg(
-        *(pl.col(name).first() for name in kept), spent.sum().alias("value")
+        *(pl.col(name).first() for name in kept), some.alias("value")
     )
     return pl.concat([events, frame.filter(~sound)], how="diagonal_relaxed")
 

@@ -8,7 +8,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,11 +18,14 @@ from typing import Any
 
 import yaml
 
+from recsys.domain.disk import take_lock
 from recsys.domain.errors import ArtefactError, MissingArtefactError, SettingError
 from recsys.domain.spec import Spec
 
 JSON = dict[str, Any]
 LIBRARIES = ("torch", "pytorch-lightning", "faiss-cpu", "polars", "numpy", "hydra-core", "pydantic")
+LOCK = ".lock"
+"""File that is locked while a process makes the run."""
 NOT_COMPARED = {"resume", "quiet", "dry_run", "name", "trainer.logger", "trainer.tracking"}
 """Settings that may differ between a run and the one that goes on with it."""
 
@@ -44,6 +48,33 @@ class RunFolder:
         draft = file.with_suffix(".draft")
         draft.write_text(json.dumps({**known, **facts}, indent=2, default=str) + "\n")
         draft.replace(file)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keep others from going on with the run inside the block.
+
+        Raises:
+            SettingError: another process does.
+        """
+        handle = take_lock(self.path / LOCK)
+        if handle is None:
+            raise SettingError(
+                f"{self.shown} is being made by another process",
+                "wait for it or stop it, or train anew without resume",
+            )
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is making the run now."""
+        try:
+            with self.held():
+                return False
+        except SettingError:
+            return True
 
     def facts(self) -> JSON:
         """Return what run.json says."""
@@ -121,8 +152,9 @@ def published(root: Path) -> list[RunFolder]:
 
 
 def unfinished(spec: Spec, root: Path) -> RunFolder | None:
-    """Return the newest run that did not finish and had an equal Spec, or None."""
-    return next((run for run in alike(spec, root) if run.facts()["status"] != "done"), None)
+    """Return the newest run of an equal Spec that neither finished nor is being made, or None."""
+    ended = (run for run in alike(spec, root) if run.facts()["status"] != "done")
+    return next((run for run in ended if not run.busy), None)
 
 
 def finished(spec: Spec, root: Path) -> RunFolder | None:

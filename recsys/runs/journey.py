@@ -63,35 +63,45 @@ def embark(
 
     Raises:
         DeviceError: the device asked for is not on this machine; no folder is made.
-        SettingError: nor is one made where the logger asked for is not installed.
+        SettingError: nor is one made where the logger asked for is not installed; or another
+            process makes the run that `resume` names.
     """
     started = perf_counter()
     installed(spec.trainer)
     device = resolve(spec.trainer)
     folder, resumed = folder_for(spec)
-    console = Console(folder.path / "log.txt", quiet=spec.quiet)
-    journey = Journey(folder, console, resumed)
-    greet(journey, device)
-    if spec.resume and not resumed:
-        journey.note("  resume   no unfinished run has these settings: this is a new one")
+    with folder.held():
+        journey = Journey(folder, Console(folder.path / "log.txt", quiet=spec.quiet), resumed)
+        with _end_written(journey, again=again, since=started):
+            greet(journey, device)
+            if spec.resume and not resumed:
+                journey.note("  resume   no unfinished run has these settings: this is a new one")
+            yield journey
+
+
+@contextmanager
+def _end_written(journey: Journey, *, again: str, since: float) -> Generator[None, None, None]:
+    """Write into run.json how the block ends."""
+    folder = journey.folder
     try:
-        yield journey
+        yield
     except InterruptedRunError as stopped:
-        ended(folder, "interrupted", code=stopped.signal_code, since=started)
+        ended(folder, "interrupted", code=stopped.signal_code, since=since)
         raise InterruptedRunError(
             str(stopped),
             f"go on: {again.format(folder=folder.shown)}",
             signal_code=stopped.signal_code,
         ) from stopped
     except RecsysError as refused:
-        ended(folder, "failed", code=refused.code, since=started, error=str(refused))
+        ended(folder, "failed", code=refused.code, since=since, error=str(refused))
         raise
     except BaseException as bug:
         (folder.path / "error.txt").write_text("".join(traceback.format_exception(bug)), "utf-8")
         said = f"{type(bug).__name__}: {bug}"
-        ended(folder, "failed", code=code_of(bug), since=started, error=said)
+        ended(folder, "failed", code=code_of(bug), since=since, error=said)
         raise
-    console.line(f"done in {clock(ended(folder, 'done', code=0, since=started))}")
+    else:
+        journey.console.line(f"done in {clock(ended(folder, 'done', code=0, since=since))}")
 
 
 def folder_for(spec: Train) -> tuple[RunFolder, bool]:

@@ -232,6 +232,36 @@ def test_lines_of_an_order_add_up_and_unsound_lines_are_left_to_the_contract(
     assert sorted(made.quarantine["source_row"].to_list()) == [3, 4, 5]
 
 
+def test_a_line_without_a_price_takes_no_order_with_it(tmp_path: Path) -> None:
+    pl.DataFrame({
+        "who": ["m1", "m1", "m2"],
+        "sku": ["a", "a", "a"],
+        "ts": ["2026-05-01"] * 3,
+        "each": ["10", None, None],
+        "pieces": [None, "2", "1"],
+    }).write_csv(tmp_path / "log.csv")
+    columns = {"member": "who", "sale": "sku", "at": "ts", "value": "each", "quantity": "pieces"}
+    events = EventTable(path=f"{tmp_path}/log.csv", columns=columns, kind="purchase", lines=True)
+    tables = read(source(tmp_path, events=events))
+    assert tables.events["value"].to_list() == ["10.0", None]
+    made = check(tables, Source(max_quarantined_share=0))
+    assert made.dataset.events.value.tolist() == [10.0, 0.0]
+
+
+def test_orders_of_two_channels_with_one_id_are_two(tmp_path: Path) -> None:
+    pl.DataFrame({
+        "whose": ["app", "web", "app"],
+        "who": ["7", "7", "7"],
+        "sku": ["a", "a", "a"],
+        "ts": ["2026-05-01"] * 3,
+        "each": [10, 20, 5],
+    }).write_csv(tmp_path / "log.csv")
+    columns = {"id_source": "whose", "member": "who", "sale": "sku", "at": "ts", "value": "each"}
+    events = EventTable(path=f"{tmp_path}/log.csv", columns=columns, kind="purchase", lines=True)
+    made = read(source(tmp_path, events=events)).events
+    assert made.select("id_source", "value").rows() == [("app", "15.0"), ("web", "20.0")]
+
+
 def test_a_zone_that_nobody_knows_and_a_shelf_without_sales_are_refused() -> None:
     events = EventTable(path="log.csv")
     with pytest.raises(ValidationError, match="no time zone is called 'Paris'"):

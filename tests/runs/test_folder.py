@@ -150,3 +150,16 @@ def test_run_json_is_plain_json(tmp_path: Path) -> None:
     folder = made(tmp_path)
     folder.record(at=NOON, path=Path("x"))
     assert json.loads((folder.path / "run.json").read_text())["path"] == "x"
+
+
+def test_a_run_that_is_being_made_is_not_gone_on_with(tmp_path: Path) -> None:
+    first = made(tmp_path)
+    assert unfinished(SPEC, tmp_path) == first
+    with first.held():
+        assert unfinished(SPEC, tmp_path) is None
+        with (
+            pytest.raises(SettingError, match="is being made by another process"),
+            RunFolder(first.path).held(),
+        ):
+            assert first.busy
+    assert unfinished(SPEC, tmp_path) == first
