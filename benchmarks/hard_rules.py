@@ -200,6 +200,7 @@ def broken(world: World, slates: Slates) -> Counter[str]:
     found["a gap"] = int(gap.sum()) if not pins else 0
     found["over the cap"] = _over(world, slates)
     may = ~(banned | _closed(shop) | _sold_out(shop))
+    found["too short"] = int(np.maximum(_room(world, may) - filled.sum(axis=1), 0).sum())
     for slot, sale in pins.items():
         if may[sale]:
             found["pin not kept"] += int((shown[:, slot] != sale).sum())
@@ -242,6 +243,17 @@ def _over(world: World, slates: Slates) -> int:
     row, slot = np.nonzero(brand != NONE)
     np.add.at(counts, (row, brand[row, slot]), 1)
     return int(np.maximum(counts - most, 0).sum())
+
+
+def _room(world: World, may: np.ndarray) -> int:
+    """Return how many slots the shelf could fill, 0 where not all of it was asked about."""
+    policy, shelf = world.ranker.policy, np.flatnonzero(may)
+    if len(world.shop.shelf(AT)) > world.ranker.spec.candidates:
+        return 0
+    brand = world.shop.brand[shelf]
+    most = policy.max_per_brand or len(shelf)
+    known = np.minimum(np.bincount(brand[brand != NONE], minlength=BRANDS), most).sum()
+    return min(policy.slots, int(known + (brand == NONE).sum()))
 
 
 def counted(num: int) -> Iterator[tuple[int, Counter[str]]]:

@@ -34,8 +34,9 @@ taste alone = the same without the spectral coordinates beside them, slates = li
 model. Baselines are fitted and judged in the same run as ours, on the same requests. Figures of
 others stand as their source gives them, never from our runs. What a setting or an epoch was chosen
 by is validation cut from training. Seconds are by the clock on a machine that had other work (its
-load is said), processor seconds those of all threads. Memory is the most anonymous memory of the
-process at one time.
+load is said), processor seconds those of all threads. Threads are those asked for; since 2026-11-28
+one more makes the batches of a training. Memory is the most anonymous memory of the process at one
+time.
 """
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]

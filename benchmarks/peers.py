@@ -1,7 +1,7 @@
 """Trainers of others on our positives, where they are installed, each as its tutorial has it.
 
-Each runs in a process of its own on the cores that ours has, and with as many threads: ours learns on
-one fewer where there are several, and makes batches on the other.
+Each runs in a process of its own on the cores that ours has, and with as many threads: ours learns
+on one fewer where there are several, and makes batches on the other.
 """
 
 from __future__ import annotations

@@ -42,3 +42,12 @@ def test_each_kind_of_breach_is_seen() -> None:
     sale = int(ban["sale"][0][1:])
     planted[3, 0] = sale
     assert broken(replace(world, rules=ban), replace(slates, sales=planted))["banned"] >= 1
+
+
+def test_a_slot_that_the_shelf_could_have_filled_is_seen() -> None:
+    world = drawn(3)
+    slates = slates_of(world)
+    planted = slates.sales.copy()
+    planted[:7, -1] = NONE
+    lost = int((slates.sales[:7, -1] != NONE).sum())
+    assert broken(world, replace(slates, sales=planted))["too short"] == lost > 0
