@@ -14,8 +14,8 @@ FARTHEST = 10.0
 """Standard deviations beyond which a number says no more."""
 EIGENVALUE_FLOOR = 1e-5
 """Of the largest eigenvalue: weaker directions are noise that whitening would blow up."""
-ROUNDING = 1e-6
-"""Share of the largest number below which a deviation is rounding, float32 included."""
+ROUNDING = 1e-9
+"""Share of the largest number below which a deviation is rounding."""
 BLOCK = 1024
 """Vectors whitened at once: always this many, so that no row hangs on how many follow."""
 

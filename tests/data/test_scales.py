@@ -61,6 +61,12 @@ def test_one_price_for_all_is_no_scale_for_another(price: float) -> None:
         assert abs(near[1]) <= price * 0.0101
 
 
+def test_a_small_spread_far_from_zero_is_a_scale() -> None:
+    hours = 1.7e9 + 60.0 * np.arange(60)
+    scaled = Scale.fit(Numeric(column="x"), pl.Series(hours)).dense(pl.Series(hours))
+    assert scaled.std() == pytest.approx(1, rel=1e-3)
+
+
 def test_one_vector_for_all_is_no_direction() -> None:
     same = np.tile(np.random.default_rng(3).normal(size=6).astype(np.float32), (50, 1))
     assert not Whitening.fit(same, 4)(same + np.float32(1e-4)).any()
