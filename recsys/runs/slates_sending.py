@@ -131,7 +131,7 @@ class Sending:
             "way": filled.way.name.lower(),
             "members": len(own),
             "own": int(own.sum()),
-            "late": int((self._may(dealt) & ~own).sum()),
+            "late": int(self._may(dealt).sum()) if filled.way == Way.PLAIN else 0,
             "withheld": int((~self.consents(dealt)).sum()),
             "arms": dict(zip(self.job.groups, in_group.tolist(), strict=True)),
             "served": np.bincount(row, minlength=segments + 1).tolist(),

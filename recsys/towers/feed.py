@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 
@@ -67,8 +66,7 @@ class Feed:
 
 def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Make each batch in a thread of its own while the one before it is used."""
-    alone = partial(torch.set_num_threads, 1)
-    with ThreadPoolExecutor(1, "feed", initializer=alone) as thread:
+    with ThreadPoolExecutor(1, "feed", torch.set_num_threads, (1,)) as thread:
         coming = thread.submit(next, batches, None)
         while (batch := coming.result()) is not None:
             coming = thread.submit(next, batches, None)

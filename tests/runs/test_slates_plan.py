@@ -49,6 +49,14 @@ def test_the_log_says_who_is_in_which_arm_and_the_hold_out_has_the_plain_slate(
     only_b = members_of(shop.spec(**named, arm="b"), sending.seat, arms)
     assert {*only_b.ids} == {*log.filter(pl.col("arm") == "b")["member_id"]}
     assert not only_b.everyone
+    # late is who would have had one of their own, not whom rules left without a sale
+    hurried = sending.said(sending.fill(dealt, Way.PLAIN))
+    assert hurried["late"] == 400 - hurried["withheld"] - by_arm["hold_out"] + int(
+        (~sending.consents(dealt) & (dealt.group == arms.groups.index("hold_out"))).sum()
+    )
+    made = sending.fill(dealt, Way.VALUE)
+    nobody = replace(made.decided, personal=np.zeros(400, dtype=np.bool_))
+    assert sending.said(replace(made, decided=nobody))["late"] == 0
 
 
 @pytest.mark.parametrize(
