@@ -7,7 +7,7 @@ that could be their own, and where there is no time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from recsys.campaign.plain import plain_slates, plainly_offered
 from recsys.campaign.slate_log import Offered
 from recsys.domain.arrays import F32, I32, I64, NONE, Bool
 from recsys.domain.slates import FLAG_PINNED, Slates
+from recsys.rerank.dial import GRID, context_of
 from recsys.rerank.novelty import newness
 from recsys.rerank.ranker import Made, Ranker
 from recsys.rerank.rules import Orders
@@ -24,7 +25,7 @@ from recsys.rerank.spec import plan_of
 
 CHUNK = 1024
 """Members decided at once: larger chunks are slower, not faster (DECISION 4)."""
-_BESIDE = ("new", "eligible_count", "eligible_hash", "rule")
+_BESIDE = ("new", "eligible_count", "eligible_hash", "rule", "dial", "context")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ def decide(ranker: Ranker, audience: Audience, personal: Bool, *, keys: U64) -> 
     orders = ranker.house.terms(shop, shelf, slots=slots).orders
     slates = plain_slates(members, shop, shelf, slots=slots, banned=orders.banned)
     offered = plainly_offered(len(members), keys[shelf.sales], slots=slots, banned=orders.banned)
+    if ranker.policy.dial_share > 0:
+        chances = np.full((len(members), slots, 1 + len(GRID)), np.nan, dtype=np.float32)
+        offered = replace(offered, by_dial=chances)
     rules = rules_behind(orders, shelf.sales, shop.num_sales)
     own = np.zeros(len(members), dtype=np.bool_)
     for rows, made in made_for(ranker, audience, np.flatnonzero(personal)):
@@ -85,6 +89,9 @@ def _beside(ranker: Ranker, made: Made, keys: U64, *, rules: I32) -> Offered:
         eligible_count=eligible.sum(axis=1),
         eligible_hash=eligible_hash(keys[question.sales], eligible),
         rule=np.where(sales == NONE, NONE, rules[pinned.astype(np.int64), sales]),
+        dial=made.picks.dial,
+        context=context_of(question),
+        by_dial=made.picks.by_dial,
     )
 
 
@@ -105,6 +112,8 @@ def rules_behind(orders: Orders, shelf: I32, num_sales: int) -> I32:
 
 def _put(into: Slates | Offered, rows: I64, made: Slates | Offered, *, some: Bool) -> None:
     """Write some of the members' slates, or what stands beside them, over the plain ones."""
-    names = _BESIDE if isinstance(into, Offered) else [field.name for field in fields(into)]
+    names = [field.name for field in fields(into)]
+    if isinstance(into, Offered):
+        names = [*_BESIDE, *(["by_dial"] if into.by_dial is not None else [])]
     for name in names:
         getattr(into, name)[rows] = getattr(made, name)[some]

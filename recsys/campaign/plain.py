@@ -52,4 +52,6 @@ def plainly_offered(num: int, keys: U64, *, slots: int, banned: Bool) -> Offered
         eligible_count=np.full(num, int(shown.sum())),
         eligible_hash=np.repeat(eligible_hash(keys[None, :], shown), num),
         rule=np.full((num, slots), NONE, dtype=np.int32),
+        dial=np.full(num, np.nan, dtype=np.float32),
+        context=np.full(num, NONE, dtype=np.int64),
     )

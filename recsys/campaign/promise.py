@@ -21,7 +21,7 @@ from recsys.domain.ties import keyed
 from recsys.rerank.groups import groups_of
 from recsys.rerank.offer import Offer
 from recsys.rerank.ranker import Ranker, draws_of
-from recsys.rerank.utility import UTILITY_PARTS, Parts
+from recsys.rerank.utility import UTILITY_PARTS
 
 FLOOR, CAP = UTILITY_PARTS.index("floor"), UTILITY_PARTS.index("cap")
 
@@ -121,9 +121,10 @@ class Rehearsal:
             first += len(segment)
             amounts = offer.parts.amounts.copy()
             amounts[FLOOR], amounts[CAP] = tariff.of(segment, columns[None, :])
-            picks = self.ranker.policy.act(replace(offer, parts=Parts(amounts)), draws)
+            priced_too = replace(offer, parts=replace(offer.parts, amounts=amounts))
+            picked = self.ranker.policy.columns(priced_too, draws)
             # NONE reads what is put behind the last column: NONE
-            made.append(np.append(columns, NONE)[picks.columns])
+            made.append(np.append(columns, NONE)[picked])
         return np.concatenate(made)
 
     @property

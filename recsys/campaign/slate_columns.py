@@ -26,6 +26,7 @@ _WORDS: Mapping[pl.DataType, str] = {
     pl.Int64(): "int64",
     pl.UInt64(): "uint64",
     pl.Float32(): "float32",
+    pl.List(pl.Float32()): "list of float32",
 }
 
 
@@ -81,6 +82,26 @@ SLATE_LOG = (
     Column("pinned", pl.Boolean(), "Placed by an editor: propensity 1."),
     Column("explored", pl.Boolean(), "Drawn to learn from, not for its gain."),
     Column("repaired", pl.Boolean(), "Swapped in afterwards to keep a promise: no propensity."),
+    Column(
+        "dial",
+        pl.Float32(),
+        "Where the novelty dial stood; null = the slate that is for all.",
+        may_be_null=True,
+    ),
+    Column(
+        "context",
+        pl.String(),
+        "short or long past, and the member's fifth by appetite for what is new, 1 the least: "
+        "long3; null as above.",
+        may_be_null=True,
+    ),
+    Column(
+        "by_dial",
+        pl.List(pl.Float32()),
+        "The log chance of this sale here had the dial not been drawn, then with it at 0, .35, .7, "
+        "1.4 and 2.8; null = dials were not drawn.",
+        may_be_null=True,
+    ),
     Column("rule_id", pl.String(), "The editor's rule behind a pin or boost.", may_be_null=True),
     Column("arm", pl.String(), "Arm of the experiment, or hold_out, or outside."),
     Column("policy_id", pl.String(), "Hash of the settings of slates and of the value model."),

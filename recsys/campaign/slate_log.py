@@ -30,6 +30,7 @@ from recsys.domain.slates import (
 )
 from recsys.domain.spec import Spec
 from recsys.domain.verify import check_path
+from recsys.rerank.dial import CONTEXTS
 from recsys.rerank.utility import UTILITY_PARTS, ordered_sum
 
 _CODES = 256
@@ -110,6 +111,12 @@ class Offered:
     """Whether each is sent at all, U8[n] (`caps.Verdict`); None = all are."""
     rule: I32 | None = None
     """Which of the send's rules stands behind a slot, I32[n, N], or NONE; None = nowhere one."""
+    dial: F32 | None = None
+    """Where the novelty dial stood, F32[n], NaN where nothing was chosen by it; None = nowhere."""
+    context: I64 | None = None
+    """Which of `dial.CONTEXTS` a member is in, I64[n], or NONE; None = it is not known."""
+    by_dial: F32 | None = None
+    """As in `Picks`, NaN where dials were not drawn, F32[n, N, 1 + K]; None = they never were."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,7 @@ def rows_of(slates: Slates, send: Send, offered: Offered) -> pl.DataFrame:
         _of_send(send, slates.members[cells.row])
         | _of_sale(send, sale, slates.evidence[at])
         | _of_scores(slates, cells)
+        | _of_dials(slates, cells, offered)
         | _of_flags(np.where(cells.nothing, 0, slates.flags[at]).astype(np.uint8))
         | {
             "slot": np.where(cells.nothing, NO_SLOT, cells.slot),
@@ -235,6 +243,26 @@ def _of_scores(slates: Slates, cells: _Cells) -> dict[str, pl.Series | np.ndarra
         "gain": utility + amounts[-1],
         "margin": np.where(cells.nothing, none, slates.margin[at]),
         "log_propensity": pl.Series(logged, nan_to_null=True),
+    }
+
+
+def _of_dials(slates: Slates, cells: _Cells, offered: Offered) -> dict[str, pl.Series]:
+    num, shown = len(slates.members), ~cells.nothing
+    dial = np.full(num, np.nan, np.float32) if offered.dial is None else offered.dial
+    context = np.full(num, NONE, np.int64) if offered.context is None else offered.context
+    at = (cells.row, cells.slot)
+    by_dial = pl.Series([None], dtype=pl.List(pl.Float32)).new_from_index(0, len(cells.row))
+    if offered.by_dial is not None:
+        repaired = (slates.flags[at] & FLAG_REPAIRED) > 0
+        chances = offered.by_dial[at]
+        known = shown & ~repaired & ~np.isnan(chances).any(axis=1)
+        listed = pl.Series(chances).cast(pl.List(pl.Float32))
+        by_dial = listed.zip_with(pl.Series(known), by_dial)
+    where = np.where(shown, context[cells.row], NONE)
+    return {
+        "dial": pl.Series(np.where(shown, dial[cells.row], np.nan), nan_to_null=True),
+        "context": _named(CONTEXTS, where),
+        "by_dial": by_dial,
     }
 
 

@@ -33,7 +33,6 @@ from recsys.rerank.policy import SlatePolicy
 from recsys.rerank.ranker import Ranker, draws_of
 from recsys.rerank.spec import plan_of
 from recsys.rerank.ssd import Ssd
-from recsys.rerank.utility import Parts
 
 DIALS = (0.35, 0.7, 1.4, 2.8)
 """Settings of the novelty dial beside 0 (DECISION 8)."""
@@ -79,7 +78,9 @@ class Table:
         """Return the same with a price F32[n, c] on each sale."""
         amounts = self.offer.parts.amounts.copy()
         amounts[FLOOR] += amount
-        return replace(self, offer=replace(self.offer, parts=Parts(amounts)))
+        return replace(
+            self, offer=replace(self.offer, parts=replace(self.offer.parts, amounts=amounts))
+        )
 
     def with_variety(self, variety: Any) -> Table:
         """Return the same with another re-ranker."""

@@ -7,7 +7,9 @@ measured against what is usual for a past of that length.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +54,10 @@ class Counts:
         return cls(new=new, all=touched, before=before)
 
 
+Cuts = tuple[float, float, float, float]
+_NO_CUTS: Cuts = (0.0, 0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Appetite:
     """What is usual at each length of a past, and how far a member's own share is believed."""
@@ -62,6 +68,10 @@ class Appetite:
     """Touches' worth of belief in what is usual."""
     low: float = 0.0
     """A fifth of the members it was fitted on had a share below this."""
+    length: float = 0.0
+    """Half of these members had fewer touches."""
+    fifths: tuple[Cuts, Cuts] = (_NO_CUTS, _NO_CUTS)
+    """Shares that part into fifths those with fewer touches, and the others."""
     window_days: float = WINDOW_DAYS
     """How far back touches are counted."""
 
@@ -110,8 +120,30 @@ def fit(counts: Counts, *, window_days: float = WINDOW_DAYS) -> Appetite:
         kappa=1 / float(np.clip(rho, 1e-3, 0.5)) - 1,
         window_days=window_days,
     )
-    few = Counts(counts.new[asked], n, counts.before[asked])
-    return replace(found, low=float(np.quantile(found.share(few), 0.2)))
+    foretold = found.share(Counts(counts.new[asked], n, counts.before[asked]))
+    touched = counts.before[asked] + n
+    length = float(np.median(touched))
+    return replace(
+        found,
+        low=float(np.quantile(foretold, 0.2)),
+        length=length,
+        fifths=(_cuts(foretold[touched < length]), _cuts(foretold[touched >= length])),
+    )
+
+
+def read(plain: Mapping[str, Any]) -> Appetite:
+    """Return what `asdict` wrote, this version's or an earlier one's, which had no fifths."""
+    known: dict[str, Any] = {**plain, "curve": tuple(plain["curve"])}
+    if "fifths" in known:
+        known["fifths"] = tuple(map(tuple, known["fifths"]))
+    return Appetite(**known)
+
+
+def _cuts(share: F32) -> Cuts:
+    if not len(share):
+        return _NO_CUTS
+    one, two, three, four = np.quantile(share, (0.2, 0.4, 0.6, 0.8)).tolist()
+    return one, two, three, four
 
 
 def _powers(before: F64) -> F64:

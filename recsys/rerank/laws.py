@@ -10,7 +10,7 @@ Each law takes a re-ranker and raises AssertionError, with what it found, where 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ def members_do_not_depend_on_each_other(reranker: Reranker[Any]) -> None:
         order = np.arange(len(offer.eligible))[::-1]
         for rows in (order, order[:1], order[: len(order) // 2 + 1]):
             some = _slates(reranker, offer.take(rows))
-            _must(_same(some, _rows(whole, rows)), "the same slate, whoever is asked beside")
+            _must(_same(some, whole.take(rows)), "the same slate, whoever is asked beside")
 
 
 def an_ended_slate_keeps_its_gains(reranker: Reranker[Any]) -> None:
@@ -214,10 +214,6 @@ def _walk(offer: Offer) -> Iterator[I64]:
 def _slates(reranker: Reranker[Any], offer: Offer, temperature: float = 0.0) -> Picks:
     draws = np.random.default_rng(7).random((len(offer.eligible), SLOTS))
     return SlatePolicy(SLOTS, reranker, temperature).act(offer, draws)
-
-
-def _rows(picks: Picks, rows: I64) -> Picks:
-    return Picks(**{part.name: getattr(picks, part.name)[rows] for part in fields(Picks)})
 
 
 def _same(one: Picks, two: Picks) -> bool:

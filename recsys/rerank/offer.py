@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -31,14 +31,21 @@ class Offer:
     """Sales that explorers may be shown, Bool[1, c] or Bool[n, c]."""
     fresh: Bool | None = None
     """New to the member and no editor's pick, Bool[n, c]."""
+    dial: F32 | None = None
+    """Where the novelty dial stands, F32[n]; needed where dials are drawn."""
     most_fresh: I16 | None = None
     """How many of `fresh` a slate may have beside pins, I16[n], where there is enough else."""
+
+    def at(self, dial: F32) -> Offer:
+        """Return the same with the novelty dial at F32[n]."""
+        return replace(self, parts=self.parts.at(dial), dial=dial)
 
     def take(self, rows: I64) -> Offer:
         """Return what some of the members may be shown, I64[k]."""
         return replace(
             self,
-            parts=Parts(amounts=self.parts.amounts[:, rows]),
+            parts=self.parts.take(rows),
+            dial=None if self.dial is None else self.dial[rows],
             eligible=self.eligible[rows],
             sigma=self.sigma[rows],
             view=self.view.take(rows),
@@ -65,6 +72,20 @@ class Picks:
     """F32[n, N]; 0 = certain."""
     explored: Bool
     """Drawn from the pool, whatever the gain, Bool[n, N]."""
+    dial: F32 | None = None
+    """Where the novelty dial stood, F32[n]; None = the offer has none."""
+    by_dial: F32 | None = None
+    """Log chance of each slot, given the slots before, had the dial not been drawn, then at each
+    of GRID, F32[n, N, 1 + len(GRID)]; None = dials were not drawn."""
+
+    def take(self, rows: I64) -> Picks:
+        """Return what was chosen for some of the members, I64[k]."""
+        every = {part.name: getattr(self, part.name) for part in fields(self)}
+        return replace(self, **{name: one[rows] for name, one in every.items() if one is not None})
+
+    def offered(self, offer: Offer) -> Offer:
+        """Return what they were chosen from, with the dial where it stood."""
+        return offer if self.by_dial is None or self.dial is None else offer.at(self.dial)
 
 
 @dataclass(frozen=True)

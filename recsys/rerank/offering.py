@@ -7,6 +7,7 @@ import numpy as np
 from recsys.domain.arrays import F32, I16, I64, NONE, Bool
 from recsys.rerank.asking import Asked
 from recsys.rerank.calibrated import own_mix
+from recsys.rerank.dial import dial_of
 from recsys.rerank.diversity import ShelfView
 from recsys.rerank.fatigue import tired
 from recsys.rerank.house import Terms
@@ -37,6 +38,7 @@ def offer_of(
     new = newness(
         question.days_known, soft=plan.newness == "soft", half_life_days=plan.half_life_days
     )
+    dial = dial_of(question, plan)
     category, mix = own_mix(
         question.trail.row,
         desk.category[question.trail.sale],
@@ -49,12 +51,13 @@ def offer_of(
             new,
             fatigue=tired(question, plan.fatigue),
             boost=picked * orders.factor[columns],
-            novelty=plan.novelty,
+            novelty=dial,
             promised=terms.promised(question.requests.member[question.rows], columns),
         ),
         eligible=asked.eligible,
         sigma=sigma(value, asked.eligible, median=median),
         view=ShelfView(unit[columns], num, category, mix),
+        dial=dial,
         brand=desk.brand[question.sales],
         category=category,
         pinned=pinned_of(orders.pinned, columns, num),

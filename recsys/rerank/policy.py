@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.domain.arrays import F32, F64, I16, I32, I64, NONE, Bool
+from recsys.rerank.dial import GRID, blended, drawn
 from recsys.rerank.diversity import Reranker
 from recsys.rerank.offer import Offer, Picks, Pin, pins_of
 
@@ -63,30 +64,59 @@ class SlatePolicy:
     """Chance that a member's `explore_slot` is drawn from the pool, each sale alike."""
     explore_slot: int = -1
     """Counted from 0; -1 = the last."""
+    dial_share: float = 0.0
+    """Chance that the novelty dial of a slate is drawn from GRID, each of it alike."""
 
     @property
     def num_draws(self) -> int:
-        """Count the numbers a slate is drawn with: one a slot, and two where some explore."""
-        return self.slots + 2 * (self.explore_share > 0)
+        """Count the numbers a slate is drawn with.
+
+        One a slot, two where some explore, and a last one where dials are drawn.
+        """
+        return self.slots + 2 * (self.explore_share > 0) + (self.dial_share > 0)
 
     def act(self, offer: Offer, draws: F64) -> Picks:
         """Fill the slates with `draws` F64[n, num_draws] in [0, 1)."""
-        return self._fill(offer, draws, None)
+        picks = self._fill(self._dialled(offer, draws), draws, None)
+        if self.dial_share <= 0:
+            return picks
+        by_dial = self._by_dial(offer, picks.columns)
+        return replace(picks, log_propensity=blended(by_dial, self.dial_share), by_dial=by_dial)
+
+    def columns(self, offer: Offer, draws: F64) -> I64:
+        """Return the columns that `act` picks, I64[n, N], without their chances."""
+        return self._fill(self._dialled(offer, draws), draws, None).columns
 
     def log_prob(self, offer: Offer, columns: I64) -> F32:
         """Return the log chance of each slot of given slates, given the slots before, F32[n, N].
 
         -inf where the policy never picks the column.
         """
+        if self.dial_share > 0:
+            return blended(self._by_dial(offer, columns), self.dial_share)
+        return self._chance(offer, columns)
+
+    def _chance(self, offer: Offer, columns: I64) -> F32:
         draws = np.zeros((len(columns), self.num_draws), dtype=np.float64)
         return self._fill(offer, draws, columns).log_propensity
+
+    def _dialled(self, offer: Offer, draws: F64) -> Offer:
+        if self.dial_share <= 0 or offer.dial is None:
+            return offer
+        return offer.at(drawn(offer.dial, draws[:, -1], self.dial_share))
+
+    def _by_dial(self, offer: Offer, columns: I64) -> F32:
+        """Return log chances with the dial as it stands, then at each of GRID, F32[n, N, 1 + K]."""
+        num = len(columns)
+        moved = [offer, *(offer.at(np.full(num, dial, np.float32)) for dial in GRID)]
+        return np.stack([self._chance(one, columns) for one in moved], axis=2)
 
     def _fill(self, offer: Offer, draws: F64, forced: I64 | None) -> Picks:
         num = len(offer.eligible)
         diversity, margin, log_propensity = np.zeros((3, self.slots, num), dtype=np.float32)
         columns = np.full((self.slots, num), NONE, dtype=np.int64)
         explored = np.zeros((self.slots, num), dtype=np.bool_)
-        picks = Picks(columns.T, diversity.T, margin.T, log_propensity.T, explored.T)
+        picks = Picks(columns.T, diversity.T, margin.T, log_propensity.T, explored.T, offer.dial)
         if not offer.eligible.size:
             return picks
         slates, member = self._empty(offer), np.arange(num)

@@ -18,7 +18,7 @@ from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
 from recsys.domain.slates import FLAG_EXPLORED, FLAG_PINNED, PARTS, Slates
 from recsys.domain.ties import uniform
-from recsys.rerank import house
+from recsys.rerank import appetite, house
 from recsys.rerank import value as values
 from recsys.rerank.appetite import USUAL, Appetite
 from recsys.rerank.asking import Asked, ask, asked_of
@@ -78,9 +78,14 @@ class Ranker:
         return self.value_model.label
 
     def with_novelty(self, novelty: float, /) -> Ranker:
-        """Return the same ranker with its dial at `novelty`."""
-        mixed = plan_of(self.spec)
-        return replace(self, spec=mixed.model_copy(update={"novelty": novelty}))
+        """Return the same ranker with its dial at `novelty`, for all members alike."""
+        for_all = {
+            "novelty": novelty,
+            "novelty_short": (),
+            "novelty_long": (),
+            "novelty_drawn": 0.0,
+        }
+        return replace(self, spec=plan_of(self.spec).model_copy(update=for_all))
 
     def with_slots(self, slots: int) -> Ranker:
         """Return the same ranker for slates of another length."""
@@ -131,6 +136,7 @@ class Ranker:
         """Make slates as `slates` does, and return what they were chosen from beside them."""
         asked, offer = self.offered(shop, requests, rows, taste=taste, unit=unit)
         picks = self.policy.act(offer, draws_of(requests, rows, self.policy.num_draws))
+        offer = picks.offered(offer)
         return Made(self.told(asked, offer, picks), asked, offer, picks)
 
     def offered(
@@ -160,6 +166,7 @@ class Ranker:
             max_per_brand=plan.max_per_brand,
             apart=plan.apart if isinstance(plan, Spaced) else 1,
             explore_share=plan.explore_share,
+            dial_share=plan.novelty_drawn,
         )
 
     def _terms(self, shop: Shop, requests: Requests, rows: slice) -> Terms:
@@ -188,7 +195,10 @@ class Ranker:
         return asked_of(question, columns, taste)
 
     def told(self, asked: Asked, offer: Offer, picks: Picks) -> Slates:
-        """Put picks into slates: parts, reasons and evidence of each slot."""
+        """Put picks into slates: parts, reasons and evidence of each slot.
+
+        The dial of the offer stands where it stood for the picks.
+        """
         question, shape = asked.question, picks.columns.shape
         row, slot = np.nonzero(picks.columns != NONE)
         column = picks.columns[row, slot]
@@ -274,7 +284,7 @@ def load(folder: Path, info: pl.DataFrame) -> Ranker:
             "were they made with a package that is not installed here? recsys doctor lists what is",
         ) from None
     cheap = plain.get("median_deviation_by_taste")
-    usual = Appetite(**plain["appetite"] | {"curve": tuple(plain["appetite"]["curve"])})
+    usual = appetite.read(plain["appetite"])
     return Ranker(
         spec,
         values.load(folder),

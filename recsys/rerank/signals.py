@@ -114,10 +114,15 @@ class Question:
         return days
 
     @cached_property
+    def touches(self) -> Counts:
+        """What each member touched, n members."""
+        usual, maker = self.desk.appetite, self.desk.maker
+        return Counts.of(self.trail, maker, window_days=usual.window_days)
+
+    @cached_property
     def appetite(self) -> F32:
         """The share of new brands foretold of each member, F32[n]."""
-        usual, maker = self.desk.appetite, self.desk.maker
-        return usual.share(Counts.of(self.trail, maker, window_days=usual.window_days))
+        return self.desk.appetite.share(self.touches)
 
 
 def signals(question: Question, taste: F32 | None) -> F32:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal, TypeVar, assert_never
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from recsys.domain.joined import Joined
 from recsys.domain.spec import Count, CountOrNone, NonNegative, Positive, Share, Spec
@@ -19,6 +19,25 @@ Diversity = Annotated[
     Joined("recsys.rerankers", ("weight", "init", "gains", "update")),
 ]
 """What variety is worth, chosen by `kind`; installed packages may join (docs/extending.md)."""
+
+
+FIFTHS = 5
+T = TypeVar("T")
+
+
+def five_or_none(dials: tuple[T, ...]) -> tuple[T, ...]:
+    """Return numbers for fifths of the members as they are.
+
+    Raises:
+        ValueError: there are neither five nor none.
+    """
+    if len(dials) not in {0, FIFTHS}:
+        raise ValueError(f"{len(dials)} numbers, wanted five, one for each fifth, or none")
+    return dials
+
+
+Fifths = Annotated[tuple[NonNegative, ...], AfterValidator(five_or_none)]
+"""A number for each fifth of the members, or none."""
 
 
 class Slate(Spec):
@@ -43,6 +62,14 @@ class Mixed(Slate):
     novelty: NonNegative = 0.7
     """The dial: a sale new to the member counts as if it were worth (1 + novelty) times as much.
     0 ranks by value alone."""
+    novelty_short: Fifths = ()
+    """The dial of members whose past is shorter than that of half of all, five numbers: of the
+    fifth who least like what is new first. [] = `novelty` for all; recsys dial finds them."""
+    novelty_long: Fifths = ()
+    """The same of members with a longer past."""
+    novelty_drawn: Share = 0.0
+    """Share of slates whose dial is drawn from 0, .35, .7, 1.4, 2.8, each alike, so that recsys
+    dial can tell which is best for whom; the log propensity knows of it."""
     newness: Literal["soft", "strict"] = "soft"
     """soft: a brand becomes new again with time; strict: new until the member first engages."""
     half_life_days: Positive = 180.0

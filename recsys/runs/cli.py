@@ -13,6 +13,7 @@ from recsys.runs import spec as specs
 from recsys.runs.asked import Asked
 from recsys.runs.console import say
 from recsys.runs.guard import guarded
+from recsys.runs.log_spec import FindDial, OffPolicy
 from recsys.runs.slates_spec import SlatesForAll
 
 VERBS: dict[str, tuple[type[Spec], str, str]] = {
@@ -31,7 +32,8 @@ VERBS: dict[str, tuple[type[Spec], str, str]] = {
     "init": (specs.Init, "recsys.runs.init:init", "guess how your columns map"),
     "doctor": (specs.Doctor, "recsys.runs.doctor:doctor", "what this machine offers"),
     "pareto": (specs.Pareto, "recsys.runs.pareto:pareto", "what novelty costs, every setting"),
-    "offpolicy": (specs.OffPolicy, "recsys.runs.offpolicy:offpolicy", "judge by another's log"),
+    "dial": (FindDial, "recsys.runs.dial:dial", "where the novelty dial is best, by a log"),
+    "offpolicy": (OffPolicy, "recsys.runs.offpolicy:offpolicy", "judge by another's log"),
     "simulate": (specs.Simulate, "recsys.runs.simulate:simulate", "play a policy forward"),
 }
 

@@ -8,7 +8,7 @@ no luck, no hidden quality, no instant after the decision.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,8 +28,9 @@ from recsys.domain.requests import Requests
 from recsys.domain.shelf import Shelf
 from recsys.domain.shop import Shop
 from recsys.domain.stop import StopFlag
+from recsys.rerank.asking import Asked
 from recsys.rerank.novelty import is_new
-from recsys.rerank.offer import Offer
+from recsys.rerank.offer import Offer, Picks
 from recsys.rerank.ranker import draws_of
 from recsys.rerank.spec import Blend, Pure, Rerank
 from recsys.runs.learn import Learned, learn, pose
@@ -53,6 +54,8 @@ class Plan:
     rerank: Rerank
     reserved: int = 0
     """Last places of a slate, kept for the most valuable sales that are new to the member."""
+    seen: Callable[[Asked, Picks], None] | None = None
+    """Told of what was picked of what at each noon, for those who consent."""
 
 
 PLANS: Mapping[str, Plan] = MappingProxyType({
@@ -210,6 +213,8 @@ def _personal(
     else:
         policy = ranker.policy
         picks = policy.act(offer, draws_of(requests, rows, policy.num_draws))
+        if plan.seen is not None:
+            plan.seen(asked, picks)
         columns, chance = picks.columns, np.exp(picks.log_propensity)
     sales = np.broadcast_to(asked.question.sales, offer.eligible.shape)
     found = np.take_along_axis(sales, np.maximum(columns, 0), axis=1)

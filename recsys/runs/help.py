@@ -36,6 +36,10 @@ EXAMPLES = {
     "init": ("recsys init path=mydata/                     guess the column mapping",),
     "doctor": ("recsys doctor                                what this machine offers",),
     "pareto": ("recsys pareto run=latest                     what novelty costs, every setting",),
+    "dial": (
+        "recsys dial root=LOG outcomes=outcomes.csv   who wants how much that is new",
+        "recsys dial reward=earned discovery=0.5      new brands count half as much again",
+    ),
     "offpolicy": (
         "recsys offpolicy data.root=PATH              a public log, judged by snips",
         "recsys offpolicy data=slate_log              your own log (docs/off-policy.md)",

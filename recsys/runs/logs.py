@@ -94,7 +94,7 @@ def chances(source: LoggedSource, frame: pl.DataFrame) -> tuple[pl.DataFrame, F6
 def _joined(source: SlateLog) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Join log, outcomes and target; rows of members who were sent nothing are left out."""
     log = scan(Path(source.root)).select(*KEY, "delivered_for", LOG)
-    outcomes, in_bits = _outcomes(source.outcomes)
+    outcomes, in_bits = outcomes_of(source.outcomes, key="data.outcomes")
     found = join_outcomes(log, outcomes, in_bits=in_bits)
     shown = found.rows.filter(pl.col("slot") != NO_SLOT)
     aimed = _target(source.target)
@@ -124,7 +124,7 @@ def _joined(source: SlateLog) -> tuple[pl.DataFrame, tuple[str, ...]]:
         ).height,
     }
     said = tuple(f"{rows:,} rows {what}" for what, rows in counts.items() if rows)
-    return frame, (_origins(source), *map(origin, _files(source)), *said)
+    return frame, (origins(source.root), *map(origin, _files(source)), *said)
 
 
 def _files(source: SlateLog) -> tuple[Path, ...]:
@@ -136,34 +136,39 @@ def _told(path: str) -> list[Path]:
     return sorted(Path(path).glob("outcomes-*.csv")) if Path(path).is_dir() else [Path(path)]
 
 
-def _outcomes(path: str) -> tuple[pl.DataFrame, bool]:
-    """Read outcomes; tell whether they are a service's, told bit by bit."""
+def outcomes_of(path: str, *, key: str) -> tuple[pl.DataFrame, bool]:
+    """Read outcomes; tell whether they are a service's, told bit by bit.
+
+    Raises:
+        SettingError: nothing is there; `key` is the setting that names it.
+        DataRefusedError: they cannot be read.
+    """
     kinds = kinds_of(OUTCOMES)
     if not Path(path).is_dir():
-        return _table(path, kinds, key="outcomes"), False
+        return _table(path, kinds, key=key), False
     files = _told(path)
     if not files:
         raise SettingError(
-            f"data.outcomes={path}: no outcomes-*.csv in it", "a service keeps them: serve.feedback"
+            f"{key}={path}: no outcomes-*.csv in it", "a service keeps them: serve.feedback"
         )
-    told = pl.concat([_table(str(file), kinds, key="outcomes") for file in files])
+    told = pl.concat([_table(str(file), kinds, key=key) for file in files])
     with _readable(path):
         return told.select(*kinds), True
 
 
-def _origins(source: SlateLog) -> str:
+def origins(root: str) -> str:
     """Say which bytes the log is: one digest of those of its files, in the order of their names."""
-    shards = sorted(path for path in Path(source.root).glob("*.parquet") if path.name[0] != ".")
+    shards = sorted(path for path in Path(root).glob("*.parquet") if path.name[0] != ".")
     digest = md5(usedforsecurity=False)
     for path in shards:
         digest.update(origin(path).encode())
-    return f"md5 of {len(shards)} files of {source.root}: {digest.hexdigest()}"
+    return f"md5 of {len(shards)} files of {root}: {digest.hexdigest()}"
 
 
 def _target(path: str) -> pl.DataFrame:
     keys = {name: kind for name, kind in kinds_of(OUTCOMES).items() if name in KEY}
     kinds = {**keys, **dict.fromkeys((TARGET, *MORE), pl.Float64())}
-    found = _table(path, kinds, key="target")
+    found = _table(path, kinds, key="data.target")
     missing = [name for name in (*KEY, TARGET) if name not in found.columns]
     if missing:
         raise DataRefusedError(
@@ -187,9 +192,7 @@ def _table(path: str, kinds: Kinds, *, key: str) -> pl.DataFrame:
     """
     file = Path(path)
     if not file.is_file():
-        raise SettingError(
-            f"data.{key}={path}: no such file", f"name a parquet or CSV file: data.{key}=PATH"
-        )
+        raise SettingError(f"{key}={path}: no such file", f"name a parquet or CSV file: {key}=PATH")
     with _readable(path):
         if file.suffix == ".parquet":
             return pl.read_parquet(file)

@@ -12,8 +12,8 @@ from recsys.evaluate.offpolicy import PolicyValue, difference, estimate
 from recsys.evaluate.rewards import cross_fitted
 from recsys.evaluate.support import Refused
 from recsys.runs.console import Console
+from recsys.runs.log_spec import OffPolicy
 from recsys.runs.logs import LoggedSource, chances, logged
-from recsys.runs.spec import OffPolicy
 
 
 def offpolicy(spec: OffPolicy) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 from recsys.data import encode
 from recsys.domain.artefact import open_artefact
 from recsys.domain.errors import ArtefactError, MissingArtefactError
 from recsys.evaluate import tradeoff
+from recsys.rerank.dial import read_table
 from recsys.runs import tell
 from recsys.runs.console import Console
 from recsys.runs.earlier import is_served, wanted
@@ -30,6 +33,7 @@ def refresh(spec: Refresh) -> None:
     Raises:
         MissingArtefactError: the run does not exist or did not finish.
         DataRefusedError: the new data break the contract.
+        SettingError: the file of dials cannot be used.
     """
     console = Console(quiet=spec.quiet)
     folder = wanted(spec.run, spec.runs_dir)
@@ -50,7 +54,10 @@ def refresh(spec: Refresh) -> None:
     checkpoint = folder.path / "checkpoints" / facts["checkpoint"]
     embedder = Embedder(embed.load(checkpoint), prepared.dataset, encoded)
     judged = judged_by(folder, config.bundles_dir)
-    ranker = housed(judged.parts.ranker, embedder, spec=config.campaign, tell=console.line)
+    ranker = judged.parts.ranker
+    if spec.dial is not None:
+        ranker = replace(ranker, spec=read_table(Path(spec.dial)).put(ranker.spec))
+    ranker = housed(ranker, embedder, spec=config.campaign, tell=console.line)
     model = Model(prepared, encoders, embedder, ranker)
     bundle = publish(model, config, dial=tradeoff.kept(folder.path))
     folder.record(refreshed=bundle.name)

@@ -23,6 +23,8 @@ from recsys.domain.clock import utc_of
 from recsys.domain.errors import SettingError, UnknownMemberError
 from recsys.domain.ledger import ShardPlan
 from recsys.domain.manifest import JSON
+from recsys.rerank.dial import DialTable, read_table
+from recsys.rerank.spec import Rerank
 from recsys.runs.folder import git_state, version, versions
 from recsys.runs.slates_seat import Seat, seated
 from recsys.runs.slates_sending import KINDS, Job
@@ -63,7 +65,7 @@ def seat_for(spec: SlatesForAll, bundle: Bundle) -> Seat:
     """
     parts = bundle.parts
     at = parts.decided_at if spec.at is None else instant(spec.at)
-    seat = seated(parts, at, spec.slots)
+    seat = seated(parts, at, rerank_of(spec, parts.ranker.spec))
     if not len(seat.shelf):
         later = parts.shelves.next_opening(at)
         when = "no sale opens later" if later is None else f"the next opens at {_utc(later)}"
@@ -72,6 +74,21 @@ def seat_for(spec: SlatesForAll, bundle: Bundle) -> Seat:
             f"{when}; name another instant: at=TIME, or another bundle",
         )
     return seat
+
+
+def rerank_of(spec: SlatesForAll, made: Rerank) -> Rerank:
+    """Return how slates are made: as the bundle has it, but for what is asked for here.
+
+    Raises:
+        SettingError: its slates have no dial, or the file of dials cannot be used.
+    """
+    rerank: Rerank = made.model_copy(update={"slots": spec.slots})
+    if spec.dial is not None:
+        rerank = read_table(Path(spec.dial), channel=spec.channel).put(rerank)
+    if spec.dial_drawn is not None:
+        drawn = {"novelty_drawn": spec.dial_drawn}
+        rerank = DialTable(channel=spec.channel).put(rerank).model_copy(update=drawn)
+    return rerank
 
 
 def members_of(spec: SlatesForAll, seat: Seat, arms: Experiment | None) -> Asked:
@@ -133,7 +150,7 @@ def job_of(
     facts: dict[str, JSON] = {
         "bundle": bundle.manifest.fingerprint,
         "at": seat.shelf.at,
-        "slots": spec.slots,
+        "policies": policies_of(bundle, seat),
         "channel": spec.channel,
         "arms": None if arms is None else arms.model_dump(mode="json"),
         "members": None
@@ -145,7 +162,7 @@ def job_of(
         bundle=bundle.folder.resolve(),
         fingerprint=bundle.manifest.fingerprint,
         at=seat.shelf.at,
-        slots=spec.slots,
+        rerank=seat.rerank,
         send_id=f"{utc_of(seat.shelf.at):%Y-%m-%d_%H%M}_{digest[:8]}",
         channel=spec.channel,
         arms=arms,
@@ -158,10 +175,13 @@ def job_of(
 
 def policies_of(bundle: Bundle, seat: Seat) -> tuple[str, str, str]:
     """Return the ids of the policies that slates are made by, in the order of `Way`."""
-    files, slots = bundle.manifest.files, seat.ranker.spec.slots
+    files, rerank = bundle.manifest.files, seat.rerank
     taste = files[BY_TASTE].sha256 if BY_TASTE in files else "none"
-    by_taste = policy_id(seat.ranker.spec, taste)
-    return bundle.policy(slots), by_taste, bundle.policy(slots, plain=True)
+    return (
+        bundle.named(rerank),
+        policy_id(rerank, taste),
+        bundle.named(rerank, plain=True),
+    )
 
 
 def plan_of(spec: SlatesForAll, job: Job, asked: Asked) -> ShardPlan:

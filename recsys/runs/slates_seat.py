@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from recsys.campaign.pace import Way
 from recsys.domain.arrays import F32, I32, I64, NONE
 from recsys.domain.shelf import Shelf
 from recsys.rerank.ranker import Ranker
+from recsys.rerank.spec import Rerank
 from recsys.serve.bundle import open_bundle
 from recsys.serve.parts import BundleParts
 
@@ -25,13 +26,14 @@ class Seat:
 
     parts: BundleParts
     shelf: Shelf
-    slots: int
+    rerank: Rerank
+    """How slates are made: the bundle's settings, or others."""
 
     @cached_property
     def ranker(self) -> Ranker:
         """The bundle's, with its desk laid for this instant."""
-        made = self.parts.ranker.with_kernel(self.parts.sales.unit).with_slots(self.slots)
-        return made.standing_at(self.parts.shop, self.shelf.at)
+        made = self.parts.ranker.with_kernel(self.parts.sales.unit)
+        return replace(made, spec=self.rerank).standing_at(self.parts.shop, self.shelf.at)
 
     @property
     def ways(self) -> tuple[Way, ...]:
@@ -80,15 +82,15 @@ class Seat:
 
 
 @lru_cache(maxsize=1)
-def seat_of(bundle: Path, fingerprint: str, at: int, *, slots: int) -> Seat:
+def seat_of(bundle: Path, fingerprint: str, at: int, *, rerank: Rerank) -> Seat:
     """Open a bundle that the driver has verified, for the shelf of an instant (UTC us).
 
     Raises:
         ArtefactError: it cannot be used, or is another by now.
     """
-    return seated(open_bundle(bundle, verified=fingerprint).parts, at, slots)
+    return seated(open_bundle(bundle, verified=fingerprint).parts, at, rerank)
 
 
-def seated(parts: BundleParts, at: int, slots: int) -> Seat:
+def seated(parts: BundleParts, at: int, rerank: Rerank) -> Seat:
     """Stand before the shelf of an instant (UTC us)."""
-    return Seat(parts, parts.shop.shelf(at), slots)
+    return Seat(parts, parts.shop.shelf(at), rerank)

@@ -19,6 +19,7 @@ from recsys.data.vocab import Vocab
 from recsys.domain.arrays import I16, I32, NONE, Bool
 from recsys.domain.clock import utc_of
 from recsys.domain.events import Channel
+from recsys.rerank.spec import Rerank
 from recsys.runs.slates_seat import Seat
 
 KINDS = ("campaign.parquet", "campaign.csv", "log.parquet")
@@ -35,7 +36,8 @@ class Job:
     """Of the bundle."""
     at: int
     """UTC us."""
-    slots: int
+    rerank: Rerank
+    """How slates are made."""
     send_id: str
     channel: str
     arms: Experiment | None
@@ -43,6 +45,11 @@ class Job:
     """Ids of the policies, in the order of `Way`."""
     kinds: tuple[str, ...] = KINDS
     """Of files, some of KINDS in their order."""
+
+    @property
+    def slots(self) -> int:
+        """Count the places of a slate."""
+        return self.rerank.slots
 
     @property
     def groups(self) -> tuple[str, ...]:

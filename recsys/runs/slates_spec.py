@@ -32,6 +32,12 @@ class SlatesForAll(Spec):
     """Only the members of this arm; null = all."""
     slots: Annotated[int, Field(ge=1, le=100)] = 6
     """Places on a slate."""
+    dial: str | None = None
+    """A JSON file of the novelty dial by context, as `recsys dial` makes it; null = as the bundle
+    has it."""
+    dial_drawn: Share | None = None
+    """Share of slates whose dial is drawn from a grid, so that `recsys dial` can tell which is best
+    for whom; null = as the bundle has it (rerank.novelty_drawn)."""
     channel: Literal["web", "app", "mail", "shop", "other"] = "mail"
     """How the slates are delivered, as the log says it."""
     files: tuple[Literal["parquet", "csv"], ...] = ("parquet", "csv")

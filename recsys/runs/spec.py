@@ -12,9 +12,7 @@ from recsys.campaign.spec import Campaign, NoCampaign
 from recsys.data.spec import TablesSource
 from recsys.domain.packed import Dtype
 from recsys.domain.spec import Count, CountOrNone, Share, Spec
-from recsys.evaluate.estimators import Estimator, Snips
 from recsys.evaluate.spec import Evaluate
-from recsys.public.open_bandit import OpenBandit
 from recsys.public.published import Beauty, CiteULike, Ebnerd, Gowalla, Movielens1M
 from recsys.public.spec import CompleteJourney, Globo, Movielens, OnlineRetail
 from recsys.rerank import laws
@@ -25,7 +23,6 @@ from recsys.rerank.spec import Blend, Rerank, plan_of
 from recsys.rerank.ssd import Ssd
 from recsys.retrieval.spec import Exact, Retrieval
 from recsys.runs.executor import Executor, Local
-from recsys.runs.logs import LoggedSource
 from recsys.runs.promise import fault
 from recsys.serve.keys import Scope
 from recsys.serve.spec import Serve, instant
@@ -205,6 +202,8 @@ class Refresh(Spec):
     model is served, else the newest that published a bundle."""
     runs_dir: str = "runs"
     """Where run folders are."""
+    dial: str | None = None
+    """A JSON file of the novelty dial by context, as `recsys dial` makes it; null = as it is."""
     quiet: bool = False
     """Print only the bundle made."""
 
@@ -286,14 +285,3 @@ class Pareto(Spec):
     """Where run folders are."""
     bundles_dir: str = "bundles"
     """Where bundles are."""
-
-
-class OffPolicy(Spec):
-    """What another policy would have brought, by a log of this one that knows its chances."""
-
-    data: LoggedSource = OpenBandit()
-    method: Estimator = Snips()
-    draws: Annotated[int, Field(ge=100, le=100_000)] = 1_000
-    """Bootstrap draws behind the intervals."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of these draws."""

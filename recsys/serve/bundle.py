@@ -24,6 +24,7 @@ from recsys.domain.shown import Shown
 from recsys.evaluate import tradeoff
 from recsys.rerank import ranker
 from recsys.rerank.fatigue import WINDOW_DAYS
+from recsys.rerank.spec import Rerank
 from recsys.retrieval import index
 from recsys.retrieval.spec import Retrieval
 from recsys.serve import company, desk, ids, segments
@@ -73,12 +74,17 @@ class Bundle:
         `plain`: that of the slate that is for all. `by_segment`: that of members of whom nothing
         but their segments is known.
         """
+        return self.named(
+            self.parts.as_asked(slots, novelty).spec, plain=plain, by_segment=by_segment
+        )
+
+    def named(self, rerank: Rerank, *, plain: bool = False, by_segment: bool = False) -> str:
+        """Return what `policy` does, of slates made in some way."""
         if plain:
-            return policy_id(self.parts.as_asked(slots, novelty).spec, PLAIN)
+            return policy_id(rerank, PLAIN)
         files = self.manifest.files
         value = "".join(files[name].sha256 for name in VALUE_FILES if name in files)
-        value = SEGMENT + value if by_segment else value
-        return policy_id(self.parts.as_asked(slots, novelty).spec, value)
+        return policy_id(rerank, SEGMENT + value if by_segment else value)
 
 
 def publish_bundle(parts: BundleParts, root: Path, *, make_current: bool = True) -> Path:

@@ -198,7 +198,7 @@ class Door:
         # rows are places in a batch, and luck must not hang on the company
         draws = draws_of(replace(requests, member=luck), all_of_them, ranker.policy.num_draws)
         picks = ranker.policy.act(offer, draws)
-        return ranker.told(asked, offer, picks)
+        return ranker.told(asked, picks.offered(offer), picks)
 
 
 def cannot(tower: MemberTower | None, specs: JSON) -> str:

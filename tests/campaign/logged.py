@@ -12,6 +12,7 @@ from recsys.data.vocab import Vocab
 from recsys.domain.arrays import F32, I64, NONE
 from recsys.domain.events import Channel
 from recsys.domain.slates import FLAG_EXPLORED, FLAG_PINNED, FLAG_REPAIRED, PARTS, Slates
+from recsys.rerank.dial import CONTEXTS
 
 MEMBERS, SALES = 40, 25
 DECIDED = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
@@ -74,4 +75,7 @@ def offered_for(slates: Slates, seed: int = 0) -> Offered:
         eligible_hash=rng.integers(0, 2**64, n, dtype=np.uint64),
         verdict=rng.choice(np.array([0, 0, 0, 1, 2, 4], dtype=np.uint8), n),
         rule=rng.integers(NONE, 2, slates.sales.shape, dtype=np.int32),
+        dial=rng.choice(np.array([np.nan, 0, 0.7], dtype=np.float32), n),
+        context=rng.integers(NONE, len(CONTEXTS), n),
+        by_dial=np.log(rng.random((*slates.sales.shape, 6))).astype(np.float32),
     )

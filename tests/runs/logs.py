@@ -11,6 +11,7 @@ import polars as pl
 from recsys.campaign.slate_columns import KEY, OUTCOMES, SLATE_LOG, kinds_of
 from recsys.campaign.slate_shards import write_shard
 from recsys.domain.ties import uniform
+from recsys.evaluate.by_context import AT_DIAL, OWN
 from recsys.public.hillstrom import ABOUT as OF_CUSTOMERS
 from recsys.public.hillstrom import ARMS
 from recsys.public.open_bandit import ABOUT
@@ -100,13 +101,41 @@ def _log(member: np.ndarray, slot: int, sale: np.ndarray, chance: float) -> pl.D
         "log_propensity": pl.Series(np.where(repaired, np.nan, np.log(chance)), nan_to_null=True),
         "repaired": repaired,
     }
-    blank = {pl.String(): "", pl.Boolean(): False}
-    return pl.DataFrame([
-        pl.Series(one.name, known[one.name]).cast(one.dtype)
-        if one.name in known
-        else pl.Series(one.name, [blank.get(one.dtype, 0)] * len(member)).cast(one.dtype)
+    return _whole(pl.DataFrame(known))
+
+
+def _whole(known: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns of the contract that are not there: empty texts, zeros, no lists."""
+    blank = {pl.String(): "", pl.Boolean(): False, pl.List(pl.Float32()): None}
+    return known.select(
+        (
+            pl.col(one.name)
+            if one.name in known.columns
+            else pl.lit(blank.get(one.dtype, 0), dtype=one.dtype).alias(one.name)
+        ).cast(one.dtype)
         for one in SLATE_LOG
-    ])
+    )
+
+
+def with_dials(folder: Path, slates: pl.DataFrame) -> None:
+    """Write slates in the columns of `recsys.evaluate.by_context` as a log and its outcomes."""
+    rows = _whole(
+        slates.select(
+            "slot",
+            "log_propensity",
+            "context",
+            send_id="send",
+            decided_at=pl.lit(NOON),
+            delivered_for=pl.lit(NOON),
+            member_id="member",
+            channel=pl.lit("mail"),
+            sale_id=pl.lit("s0"),
+            dial=pl.lit(0.7),
+            by_dial=pl.concat_list(OWN, *AT_DIAL),
+        )
+    )
+    write_shard(rows, folder / "log", shard=0)
+    _outcomes(rows.filter(slates["reward"] > 0)).write_parquet(folder / "outcomes.parquet")
 
 
 def _outcomes(keys: pl.DataFrame) -> pl.DataFrame:

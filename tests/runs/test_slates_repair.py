@@ -27,7 +27,7 @@ def promised(dataset: Dataset, spec: Promised) -> dict[str, Any]:
     nobody = np.full(dataset.num_members, -1, dtype=np.int16)
     made = replace(with_taste(), spec=Blend(explore_share=0.0))
     promises, _ = promises_of(spec, parts.shop.shelf(parts.decided_at), info)
-    seat = seated(replace(parts, ranker=made), parts.decided_at, 6)
+    seat = seated(replace(parts, ranker=made), parts.decided_at, made.with_slots(6).spec)
     audience = seat.audience(np.flatnonzero(parts.personalise).astype(np.int32))
     prices, _ = priced(seat.ranker, audience, promises, segment=nobody, spec=spec)
     house = House(info=info, prices=prices)

@@ -72,7 +72,9 @@ def test_a_slate_for_all_is_certain(service: Service) -> None:
 def test_the_policy_is_named_as_the_slate_log_names_it(
     service: Service, drawn: Bundle, slots: int
 ) -> None:
-    logged = policies_of(drawn, seated(drawn.parts, drawn.parts.decided_at, slots))[0]
+    logged = policies_of(
+        drawn, seated(drawn.parts, drawn.parts.decided_at, drawn.parts.as_asked(slots, None).spec)
+    )[0]
     one = service.post("/v1/recommend", member=KNOWN, slots=slots).json()
     many = service.post("/v1/recommend/batch", members=[KNOWN], slots=slots).json()["slates"][0]
     assert one["policy"] == many["policy"] == drawn.policy(slots) == logged

@@ -1,0 +1,123 @@
+"""A log whose dials were drawn in, where the dial should stand in each context out (DECISION 8).
+
+Each slate of the log knows the chance of each of its slots at every dial of the grid, so one log
+answers for all of them. Half of the members choose, the other half judge what was chosen: the
+largest of many estimates is too large, and only members who did not choose can say by how much.
+
+Columns of the frame, a row a slot: member, send, slot, reward, log_propensity, context, and the log
+chance of the slot with the dial unmoved (`own`) and at each of GRID (`dial_0` to `dial_4`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from recsys.campaign.audience import shard_of
+from recsys.evaluate.logged import TARGET
+from recsys.evaluate.offpolicy import PolicyValue, Snips, difference
+from recsys.evaluate.support import Refused
+from recsys.rerank.dial import CONTEXTS, GRID
+
+OWN = "own"
+AT_DIAL = tuple(f"dial_{place}" for place in range(len(GRID)))
+METHOD = Snips(weights="prefix")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is known of the dial in one context, or for all."""
+
+    context: str
+    slates: int
+    """Of the members who choose."""
+    more: tuple[PolicyValue | Refused, ...]
+    """What each dial of GRID brings a slate more than the one that stands, or why it is unknown."""
+
+    @property
+    def place(self) -> int | None:
+        """Which of GRID is best, None = the one that stands.
+
+        Only dials whose whole interval lies above nothing are better.
+        """
+        better = {
+            place: found.value
+            for place, found in enumerate(self.more)
+            if isinstance(found, PolicyValue) and found.low > 0
+        }
+        return max(better, key=lambda place: better[place]) if better else None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is known of the dial, for all members together and in each of CONTEXTS."""
+
+    all: Choice
+    contexts: tuple[Choice, ...]
+
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """Which of GRID is taken in each context, None = the dial that stands.
+
+        The best there; where no dial is, the best for all, unless it is for sure worse there.
+        """
+        return tuple(
+            one.place if one.place is not None else self._for_all(one) for one in self.contexts
+        )
+
+    @property
+    def dials(self) -> tuple[float | None, ...]:
+        """The dials taken."""
+        return tuple(None if place is None else GRID[place] for place in self.places)
+
+    def _for_all(self, here: Choice) -> int | None:
+        place = self.all.place
+        found = None if place is None else here.more[place]
+        return None if isinstance(found, PolicyValue) and found.high < 0 else place
+
+
+def halves(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part the members of a log in two by a hash of their ids, whatever else is in it."""
+    chooses = pl.Series(shard_of(frame["member"], 2) == 0)
+    return frame.filter(chooses), frame.filter(~chooses)
+
+
+def choose(frame: pl.DataFrame, *, num_draws: int, seed: int) -> Choices:
+    """Compare each dial with the one that stands, for all members and context by context.
+
+    Raises:
+        DataRefusedError: a column is missing, or holds what no log can.
+    """
+
+    def about(name: str, here: pl.DataFrame) -> Choice:
+        more = tuple(_more(here, pl.col(dial), num_draws=num_draws, seed=seed) for dial in AT_DIAL)
+        return Choice(name, here.select("member", "send").n_unique(), more)
+
+    return Choices(
+        all=about("all", frame),
+        contexts=tuple(about(one, frame.filter(pl.col("context") == one)) for one in CONTEXTS),
+    )
+
+
+def judged(
+    frame: pl.DataFrame, choices: Choices, *, num_draws: int, seed: int
+) -> PolicyValue | Refused:
+    """Return what all choices together bring a slate more than the dials that stand.
+
+    Raises:
+        DataRefusedError: a column is missing, or holds what no log can.
+    """
+    target = pl.col(OWN)
+    for context, place in zip(CONTEXTS, choices.places, strict=True):
+        if place is not None:
+            here = pl.col("context") == context
+            target = pl.when(here).then(pl.col(AT_DIAL[place])).otherwise(target)
+    return _more(frame, target, num_draws=num_draws, seed=seed)
+
+
+def _more(
+    frame: pl.DataFrame, target: pl.Expr, *, num_draws: int, seed: int
+) -> PolicyValue | Refused:
+    aimed = frame.with_columns(target.alias(TARGET))
+    return difference(aimed, METHOD, than=OWN, num_draws=num_draws, seed=seed)

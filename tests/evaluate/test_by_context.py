@@ -1,0 +1,98 @@
+"""A log whose dials were drawn, of a shop whose members are known to want them elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.evaluate.by_context import AT_DIAL, OWN, choose, halves, judged
+from recsys.evaluate.offpolicy import PolicyValue
+from recsys.evaluate.support import Refused
+from recsys.rerank.dial import CONTEXTS, GRID, blended
+
+SHARE = 0.8
+WANTS = {"short1": -0.08, "long5": 0.08}
+"""How much more often what is new is bought than what is known; elsewhere alike."""
+
+
+def log(members: int, seed: int = 1, wants: Mapping[str, float] = WANTS) -> pl.DataFrame:
+    """Slates of two slots, each a known sale or a new one; the dial says how likely."""
+    rng = np.random.default_rng(seed)
+    context = rng.integers(0, len(CONTEXTS), members)
+    chance_new = 1 / (1 + np.exp(-(np.array([0.7, *GRID]) - 0.7)))
+    moved = np.where(rng.random(members) < SHARE, rng.integers(1, 6, members), 0)
+    new = rng.random((members, 2)) < chance_new[moved][:, None]
+    by_dial = np.log(np.where(new[:, :, None], chance_new, 1 - chance_new)).astype(np.float32)
+    more = np.array([wants.get(name, 0.0) for name in CONTEXTS])[context]
+    bought = rng.random((members, 2)) < 0.1 + np.where(new, more[:, None], 0)
+    return pl.DataFrame({
+        "member": np.repeat([f"m{row}" for row in range(members)], 2),
+        "send": "s",
+        "slot": np.tile([0, 1], members),
+        "reward": bought.ravel() * 1.0,
+        "log_propensity": blended(by_dial, SHARE).ravel(),
+        "context": np.repeat(np.array(CONTEXTS)[context], 2),
+        **dict(zip((OWN, *AT_DIAL), by_dial.reshape(-1, 6).T.astype(np.float64), strict=True)),
+    })
+
+
+@pytest.fixture(scope="module", name="frame")
+def _frame() -> pl.DataFrame:
+    return log(120_000)
+
+
+def test_each_context_gets_the_dial_that_its_members_want(frame: pl.DataFrame) -> None:
+    mine, theirs = halves(frame)
+    choices = choose(mine, num_draws=300, seed=0)
+    assert [choice.context for choice in choices.contexts] == [*CONTEXTS]
+    dials = dict(zip(CONTEXTS, choices.dials, strict=True))
+    assert dials["short1"] == pytest.approx(0)
+    assert dials["long5"] == pytest.approx(2.8)
+    # a dial moves both slots: 0.9 of 2 x 0.08 x (chance at 2.8 less that at 0.7)
+    best = choices.contexts[-1].more[-1]
+    assert isinstance(best, PolicyValue)
+    assert best.low < 2 * 0.08 * (1 / (1 + np.exp(-2.1)) - 0.5) < best.high
+    found = judged(theirs, choices, num_draws=300, seed=0)
+    assert isinstance(found, PolicyValue)
+    assert found.low > 0
+
+
+def test_what_stands_is_no_better_than_itself(frame: pl.DataFrame) -> None:
+    choices = choose(frame.head(60_000), num_draws=100, seed=0)
+    alike = [choice.more[2] for choice in (choices.all, *choices.contexts)]
+    assert {one.value for one in alike if isinstance(one, PolicyValue)} == {0.0}
+
+
+def test_few_slates_move_no_dial_and_say_why() -> None:
+    choices = choose(log(5_000), num_draws=100, seed=0)
+    assert {*choices.dials} == {None}
+    assert all(isinstance(one, Refused) for choice in choices.contexts for one in choice.more)
+    assert sum(choice.slates for choice in choices.contexts) == choices.all.slates == 5_000
+
+
+def test_where_little_is_known_the_best_for_all_is_taken_unless_it_is_worse_there() -> None:
+    # most members want what is new, those of long1 do not; few are of short3
+    frame = log(100_000, wants=dict.fromkeys(CONTEXTS, 0.08) | {"long1": -0.08})
+    few = frame.filter((pl.col("context") != "short3") | pl.col("member").str.ends_with("7"))
+    choices = choose(few, num_draws=200, seed=0)
+    dials = dict(zip(CONTEXTS, choices.dials, strict=True))
+    assert choices.contexts[2].place is None
+    assert dials["short3"] == dials["short2"] == pytest.approx(2.8)
+    assert dials["long1"] == pytest.approx(0)
+    worse = replace(
+        choices.contexts[5], more=(choices.contexts[2].more[0],) * 4 + choices.contexts[5].more[4:]
+    )
+    assert replace(choices, contexts=(worse,)).dials == (None,)
+
+
+def test_halves_share_no_member_and_hang_on_the_id_alone(frame: pl.DataFrame) -> None:
+    mine, theirs = halves(frame)
+    assert len(mine) + len(theirs) == len(frame)
+    assert not {*mine["member"]} & {*theirs["member"]}
+    assert abs(len(mine) / len(frame) - 0.5) < 0.01
+    again = halves(frame.tail(1_000))[0]
+    assert {*again["member"]} <= {*mine["member"]}
