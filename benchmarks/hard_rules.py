@@ -155,6 +155,7 @@ def _ranker(rng: np.random.Generator, shop: Shop, rules: pl.DataFrame, *, seed: 
         "max_per_brand": int(rng.integers(0, 3)),
         "most_new": int(rng.integers(0, 3)),
         "candidates": int(rng.choice([15, 200])),
+        "novelty_drawn": float(rng.choice([0.0, 0.5])),
     }
     spec = (Blend if seed % 2 else Spaced).model_validate(settings)
     return Ranker(

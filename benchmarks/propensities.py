@@ -1,8 +1,9 @@
 """Are logged chances true: python -m benchmarks.propensities [--quick].
 
-A million slates are drawn for one member under each re-ranker, with a temperature and explorers.
-How often each sale stood in each slot is set against the chances that `SlatePolicy.log_prob` gives
-to every sale after every beginning of a slate that was drawn.
+A million slates are drawn for one member under each re-ranker, with a temperature and explorers,
+under one of them with a drawn dial too. How often each sale stood in each slot is set against the
+chances that `SlatePolicy.log_prob` gives to every sale after every beginning of a slate that was
+drawn.
 """
 
 from __future__ import annotations
@@ -34,13 +35,16 @@ def offer_of(num: int, *, seed: int = 3) -> Offer:
     rng = np.random.default_rng(seed)
     amounts = np.zeros((6, num, SALES), dtype=np.float32)
     amounts[0] = rng.gamma(2, 0.02, SALES).astype(np.float32)
+    dial = np.full(num, 0.7, dtype=np.float32)
     unit: F32 = rng.normal(size=(1, SALES, 8)).astype(np.float32)
     unit /= np.linalg.norm(unit, axis=2, keepdims=True)
     mix = np.zeros((num, 4), dtype=np.float32)
     mix[:, :3] = [0.6, 0.3, 0.1]
     category = (np.arange(SALES) % 3)[None].astype(np.int64)
+    new = rng.choice(np.array([0, 0.5, 1], dtype=np.float32), SALES)
     return Offer(
-        parts=Parts(amounts),
+        parts=Parts(amounts, amounts[0] * new).at(dial),
+        dial=dial,
         eligible=np.ones((num, SALES), dtype=np.bool_),
         sigma=np.full((num, 1), 0.02, dtype=np.float32),
         view=ShelfView(unit, num, category, mix),
@@ -93,13 +97,16 @@ def main() -> None:
     before, where = load_now(), machine("none")
     print(f"  {num:,} slates each: the most any sale of any slot is off; promised 4 errors")
     rows = []
-    for kind in VARIETY:
-        policy = SlatePolicy(SLOTS, kind, 0.7, 1, explore_share=0.1)
+    plain = {
+        type(kind).__name__.lower(): SlatePolicy(SLOTS, kind, 0.7, 1, explore_share=0.1)
+        for kind in VARIETY
+    }
+    drawn_dial = SlatePolicy(SLOTS, Mmr(), 0.1, 1, explore_share=0.1, dial_share=0.8)
+    for name, policy in (plain | {"mmr, dial drawn": drawn_dial}).items():
         found = list(compared(policy, num))
         worst = max(float(np.abs(off).max()) for off, _ in found)
         sums = max(gap for _, gap in found)
-        name = type(kind).__name__.lower()
-        print(f"  {name:12}{worst:>8.2f} errors   sums to one within {sums:.1e}")
+        print(f"  {name:16}{worst:>8.2f} errors   sums to one within {sums:.1e}")
         rows.append(Row(f"errors, {name}", worst, "standard errors", worst, worst, num, bar=4))
     print(line("propensities", rows, machine=where, load=(before, load_now())))
 

@@ -11,6 +11,7 @@ chance of the slot with the dial unmoved (`own`) and at each of GRID (`dial_0` t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import polars as pl
 
@@ -23,6 +24,10 @@ from recsys.rerank.dial import CONTEXTS, GRID
 OWN = "own"
 AT_DIAL = tuple(f"dial_{place}" for place in range(len(GRID)))
 METHOD = Snips(weights="prefix")
+_COMPARED = len(GRID) * len(CONTEXTS)
+STRICT = NormalDist().inv_cdf(1 - 0.05 / _COMPARED) / NormalDist().inv_cdf(0.975)
+"""How much farther than a 95 % interval a gain must reach to be sure among so many compared at
+once: by Bonferroni, one false gain in twenty logs."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,12 @@ class Choice:
     def place(self) -> int | None:
         """Which of GRID is best, None = the one that stands.
 
-        Only dials whose whole interval lies above nothing are better.
+        Only dials that are for sure better are better.
         """
         better = {
             place: found.value
             for place, found in enumerate(self.more)
-            if isinstance(found, PolicyValue) and found.low > 0
+            if isinstance(found, PolicyValue) and sure(found) > 0
         }
         return max(better, key=lambda place: better[place]) if better else None
 
@@ -75,6 +80,13 @@ class Choices:
         place = self.all.place
         found = None if place is None else here.more[place]
         return None if isinstance(found, PolicyValue) and found.high < 0 else place
+
+
+def sure(found: PolicyValue) -> int:
+    """Return 1 where the gain is for sure above nothing, -1 where it is below, 0 where neither."""
+    low = found.value - STRICT * (found.value - found.low)
+    high = found.value + STRICT * (found.high - found.value)
+    return int(low > 0) - int(high < 0)
 
 
 def halves(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

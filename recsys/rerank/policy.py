@@ -12,6 +12,7 @@ from recsys.domain.arrays import F32, F64, I16, I32, I64, NONE, Bool
 from recsys.rerank.dial import GRID, blended, drawn
 from recsys.rerank.diversity import Reranker
 from recsys.rerank.offer import Offer, Picks, Pin, pins_of
+from recsys.rerank.spec import Blend, Spaced
 
 T = TypeVar("T", bound=np.generic)
 
@@ -66,6 +67,19 @@ class SlatePolicy:
     """Counted from 0; -1 = the last."""
     dial_share: float = 0.0
     """Chance that the novelty dial of a slate is drawn from GRID, each of it alike."""
+
+    @classmethod
+    def of(cls, plan: Blend | Spaced) -> SlatePolicy:
+        """Return what fills slates of these settings."""
+        return cls(
+            slots=plan.slots,
+            reranker=plan.diversity,
+            temperature=plan.temperature,
+            max_per_brand=plan.max_per_brand,
+            apart=plan.apart if isinstance(plan, Spaced) else 1,
+            explore_share=plan.explore_share,
+            dial_share=plan.novelty_drawn,
+        )
 
     @property
     def num_draws(self) -> int:

@@ -28,7 +28,7 @@ from recsys.rerank.offer import Offer, Picks
 from recsys.rerank.offering import offer_of
 from recsys.rerank.policy import SlatePolicy
 from recsys.rerank.reasons import Won, reasons
-from recsys.rerank.spec import Rerank, Spaced, plan_of
+from recsys.rerank.spec import Rerank, plan_of
 from recsys.rerank.value import FittedValue, Label
 
 TASTE = "taste"
@@ -158,16 +158,7 @@ class Ranker:
     @property
     def policy(self) -> SlatePolicy:
         """What fills the slates."""
-        plan = plan_of(self.spec)
-        return SlatePolicy(
-            slots=plan.slots,
-            reranker=plan.diversity,
-            temperature=plan.temperature,
-            max_per_brand=plan.max_per_brand,
-            apart=plan.apart if isinstance(plan, Spaced) else 1,
-            explore_share=plan.explore_share,
-            dial_share=plan.novelty_drawn,
-        )
+        return SlatePolicy.of(plan_of(self.spec))
 
     def _terms(self, shop: Shop, requests: Requests, rows: slice) -> Terms:
         group = int(requests.group[rows.start])

@@ -10,7 +10,7 @@ from recsys.campaign.slate_columns import KEY, NO_SLOT
 from recsys.campaign.slate_outcomes import join_outcomes
 from recsys.campaign.slate_shards import scan
 from recsys.domain.errors import GateError
-from recsys.evaluate.by_context import AT_DIAL, OWN, Choices, choose, halves, judged
+from recsys.evaluate.by_context import AT_DIAL, OWN, Choices, choose, halves, judged, sure
 from recsys.evaluate.logged import LOG
 from recsys.evaluate.offpolicy import PolicyValue
 from recsys.evaluate.support import Refused
@@ -111,7 +111,7 @@ def told(console: Console, choices: Choices) -> None:
 def _cell(found: PolicyValue | Refused) -> str:
     if isinstance(found, Refused):
         return "-"
-    return f"{found.value:+.2g}" + ("*" if found.low > 0 or found.high < 0 else "")
+    return f"{found.value:+.2g}" + ("*" if sure(found) else "")
 
 
 def table_of(choices: Choices, spec: FindDial, *, evidence: tuple[str, ...]) -> DialTable:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.evaluate.by_context import AT_DIAL, OWN, choose, halves, judged
+from recsys.evaluate.by_context import AT_DIAL, METHOD, OWN, STRICT, choose, halves, judged, sure
 from recsys.evaluate.offpolicy import PolicyValue
 from recsys.evaluate.support import Refused
 from recsys.rerank.dial import CONTEXTS, GRID, blended
@@ -96,3 +96,24 @@ def test_halves_share_no_member_and_hang_on_the_id_alone(frame: pl.DataFrame) ->
     assert abs(len(mine) / len(frame) - 0.5) < 0.01
     again = halves(frame.tail(1_000))[0]
     assert {*again["member"]} <= {*mine["member"]}
+
+
+def test_among_fifty_comparisons_a_gain_must_reach_farther_than_its_interval() -> None:
+    said = {"n": 9, "ess": 9.0, "weight_mean": 1.0, "weight_max": 1.0}
+    more = {"missing_support": 0.0, "left_out_share": 0.0, "method": METHOD}
+
+    def found(value: float, low: float, high: float) -> PolicyValue:
+        return PolicyValue(value=value, low=low, high=high, **said, **more)
+
+    assert pytest.approx(3.09 / 1.96, abs=0.01) == STRICT
+    assert sure(found(1.0, 0.1, 1.9)) == 0
+    assert sure(found(1.0, 0.4, 1.6)) == 1
+    assert sure(found(-1.0, -1.6, -0.4)) == -1
+    assert sure(found(-1.0, -1.9, -0.1)) == 0
+
+
+def test_a_log_in_which_no_dial_matters_moves_none() -> None:
+    moved = [
+        choose(log(30_000, seed=seed, wants={}), num_draws=200, seed=0).places for seed in range(8)
+    ]
+    assert {*moved} == {(None,) * len(CONTEXTS)}

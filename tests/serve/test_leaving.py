@@ -64,10 +64,13 @@ def test_who_was_dropped_is_refused_once_the_door_is_closed() -> None:
 def test_who_comes_between_the_last_look_and_the_end_is_not_lost(
     monkeypatch: pytest.MonkeyPatch, barred: bool
 ) -> None:
-    look = leaving._at_the_door
+    look, between = leaving._at_the_door, list[socket.socket]()
 
     def slow(listener: socket.socket) -> list[socket.socket]:
         found = look(listener)
+        between.append(socket.socket())
+        between[-1].setblocking(False)
+        between[-1].connect_ex(listener.getsockname())
         time.sleep(0.05)
         return found
 
@@ -76,7 +79,13 @@ def test_who_comes_between_the_last_look_and_the_end_is_not_lost(
         monkeypatch.setattr(leaving, "bar", lambda _: None)
     fates = stopped()
     assert min(fates["answered"], fates["refused"]) > 0
-    assert (fates["lost"] == 0) is barred, fates
+    (late,) = between
+    with late:
+        assert select.select([], [late], [], 5)[1]
+        refused = late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+    assert refused is barred
+    if barred:
+        assert not fates["lost"], fates
 
 
 class Echo(asyncio.Protocol):
