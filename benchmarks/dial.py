@@ -29,9 +29,9 @@ from recsys.evaluate.by_context import AT_DIAL, OWN, Choices, choose, halves, ju
 from recsys.evaluate.offpolicy import PolicyValue
 from recsys.evaluate.support import Refused
 from recsys.rerank.asking import Asked
-from recsys.rerank.dial import CONTEXTS, GRID, context_of
+from recsys.rerank.dial import CONTEXTS, GRID, DialTable, context_of
 from recsys.rerank.offer import Picks
-from recsys.rerank.spec import FIFTHS, Blend
+from recsys.rerank.spec import FIFTHS, Blend, Rerank
 from recsys.runs.forward import Plan, Start, forward, start
 from recsys.runs.spec import Train
 from recsys.towers.spec import Cpu, TwoTower
@@ -103,7 +103,7 @@ def settings(seed: int, *, members: int, quick: bool) -> Train:
     return Train(data=data, trainer=Cpu(threads=1))
 
 
-def played(begun: Start, rerank: Blend, *, days: int) -> tuple[pl.DataFrame, list[Day]]:
+def played(begun: Start, rerank: Rerank, *, days: int) -> tuple[pl.DataFrame, list[Day]]:
     """Play days on with some settings; return the slates with what they brought, and the days."""
     watched = Watched()
     lived = [*forward(begun, Plan(rerank, seen=watched.seen), days=days)]
@@ -116,10 +116,10 @@ def mean(frame: pl.DataFrame) -> float:
     return float(frame["reward"].to_numpy().sum()) / slates
 
 
-def beside_the_truth(begun: Start, log: pl.DataFrame, *, days: int) -> list[Row]:
+def beside_the_truth(begun: Start, log: pl.DataFrame, *, days: int, before: Blend) -> list[Row]:
     """Print what the log says of each dial, and what it brings; return a row each."""
     found = choose(log, num_draws=DRAWS, seed=SEED).all
-    stands = mean(played(begun, Blend(), days=days)[0])
+    stands = mean(played(begun, before, days=days)[0])
     rows, inside = [], 0
     print(f"  {'dial':>6}{'the log says':>34}{'played':>12}")
     for dial, said in zip(GRID, found.more, strict=True):
@@ -132,7 +132,7 @@ def beside_the_truth(begun: Start, log: pl.DataFrame, *, days: int) -> list[Row]
         print(f"  {dial:6g}{shown:>34}{true:+12.5f}")
         spread = Spread(said.value, said.low, said.high, said.n)
         rows.append(replace(Row.of(f"dial {dial:g}", spread, "purchases a slate"), bar=true))
-    print(f"  {inside} of {len(GRID)} inside; purchases a slate more than at 0.7: {stands:.5f}")
+    print(f"  {inside} of {len(GRID)} inside; purchases a slate, more than {stands:.5f}")
     return rows
 
 
@@ -147,11 +147,11 @@ def told(choices: Choices) -> None:
             for more in one.more
         ]
         print(f"  {one.context:9}{one.slates:>9,}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells))
-    dials = ["0.7" if dial is None else f"{dial:g}" for dial in choices.dials]
+    dials = ["as it is" if dial is None else f"{dial:g}" for dial in choices.dials]
     print(f"  taken: {', '.join(f'{at} {dial}' for at, dial in zip(CONTEXTS, dials, strict=True))}")
 
 
-def chosen(begun: Start, log: pl.DataFrame, *, days: int, later: Start) -> list[Row]:
+def chosen(begun: Start, log: pl.DataFrame, *, days: int, later: Start, before: Blend) -> list[Row]:
     """Choose dials by context, judge them, play them; return a row of each."""
     mine, theirs = halves(log)
     choices = choose(mine, num_draws=DRAWS, seed=SEED)
@@ -162,13 +162,20 @@ def chosen(begun: Start, log: pl.DataFrame, *, days: int, later: Start) -> list[
     if not any(place is not None for place in choices.places):
         print("  no dial is better than the one that stands, as far as this log can tell")
         return []
-    dials = tuple(0.7 if dial is None else dial for dial in choices.dials)
-    table = Blend(novelty_short=dials[:FIFTHS], novelty_long=dials[FIFTHS:])
+    dials = DialTable(novelty_short=choices.dials[:FIFTHS], novelty_long=choices.dials[FIFTHS:])
+    table = dials.put(before)
     rows = []
     for name, at in (("the same days", begun), ("the days after", later)):
-        ours, stands = (mean(played(at, plan, days=days)[0]) for plan in (table, Blend()))
+        ours, stands = (mean(played(at, plan, days=days)[0]) for plan in (table, before))
         print(f"  {name}, played with the table: {ours / stands - 1:+.2%} purchases a slate")
-        rows.append(Row.of(name, Spread(ours / stands - 1, 0, 0, days), "share", ratio_to="0.7"))
+        rows.append(
+            Row.of(
+                name,
+                Spread(ours / stands - 1, 0, 0, days),
+                "share",
+                ratio_to="the dial that stands",
+            )
+        )
     return rows
 
 
@@ -179,20 +186,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the world")
     parser.add_argument("--members", type=int, default=20_000)
     parser.add_argument("--days", type=int, default=20, help="days whose dials are drawn")
+    parser.add_argument("--stands", type=float, default=0.7, help="the dial before")
     asked = parser.parse_args()
+    stands = Blend(novelty=asked.stands)
     days, before = 3 if asked.quick else asked.days, load_now()
     with TemporaryDirectory() as folder:
         spec = settings(asked.seed, members=asked.members, quick=asked.quick)
         begun = start(spec, days=2 * days, folder=Path(folder))
-    log, lived = played(begun, Blend(novelty_drawn=1.0), days=days)
+    log, lived = played(begun, stands.model_copy(update={"novelty_drawn": 1.0}), days=days)
     slates = log.select("member", "send").n_unique()
     print(f"  {slates:,} slates of {days} days, {mean(log):.5f} purchases each")
     record = begun.record
     for day in lived:
         record = record.after(day.log)
     later = replace(begun, state=lived[-1].state, record=record)
-    rows = beside_the_truth(begun, log, days=days)
-    rows += chosen(begun, log, days=days, later=later)
+    rows = beside_the_truth(begun, log, days=days, before=stands)
+    rows += chosen(begun, log, days=days, later=later, before=stands)
     print(line("dial", rows, machine=machine(torch.__version__), load=(before, load_now())))
 
 
