@@ -29,9 +29,10 @@ from recsys.evaluate.by_context import AT_DIAL, OWN, Choices, choose, halves, ju
 from recsys.evaluate.offpolicy import PolicyValue
 from recsys.evaluate.support import Refused
 from recsys.rerank.asking import Asked
-from recsys.rerank.dial import CONTEXTS, GRID, DialTable, context_of
+from recsys.rerank.dial import CONTEXTS, GRID, context_of
 from recsys.rerank.offer import Picks
-from recsys.rerank.spec import FIFTHS, Blend, Rerank
+from recsys.rerank.spec import Blend, Rerank
+from recsys.runs.dial import table_of
 from recsys.runs.forward import Plan, Start, forward, start
 from recsys.runs.spec import Train
 from recsys.towers.spec import Cpu, TwoTower
@@ -162,8 +163,7 @@ def chosen(begun: Start, log: pl.DataFrame, *, days: int, later: Start, before: 
     if not any(place is not None for place in choices.places):
         print("  no dial is better than the one that stands, as far as this log can tell")
         return []
-    dials = DialTable(novelty_short=choices.dials[:FIFTHS], novelty_long=choices.dials[FIFTHS:])
-    table = dials.put(before)
+    table = table_of(choices, {}, channel="mail", evidence=()).put(before)
     rows = []
     for name, at in (("the same days", begun), ("the days after", later)):
         ours, stands = (mean(played(at, plan, days=days)[0]) for plan in (table, before))

@@ -17,7 +17,7 @@ from recsys.campaign.plain import plain_slates, plainly_offered
 from recsys.campaign.slate_log import Offered
 from recsys.domain.arrays import F32, I32, I64, NONE, Bool
 from recsys.domain.slates import FLAG_PINNED, Slates
-from recsys.rerank.dial import GRID, context_of
+from recsys.rerank.dial import GRID, context_of, dial_of
 from recsys.rerank.novelty import newness
 from recsys.rerank.ranker import Made, Ranker
 from recsys.rerank.rules import Orders
@@ -25,7 +25,16 @@ from recsys.rerank.spec import plan_of
 
 CHUNK = 1024
 """Members decided at once: larger chunks are slower, not faster (DECISION 4)."""
-_BESIDE = ("new", "eligible_count", "eligible_hash", "rule", "dial", "context")
+_BESIDE = (
+    "new",
+    "eligible_count",
+    "eligible_hash",
+    "rule",
+    "dial",
+    "dial_own",
+    "context",
+    "by_dial",
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,7 @@ def _beside(ranker: Ranker, made: Made, keys: U64, *, rules: I32) -> Offered:
         eligible_hash=eligible_hash(keys[question.sales], eligible),
         rule=np.where(sales == NONE, NONE, rules[pinned.astype(np.int64), sales]),
         dial=made.picks.dial,
+        dial_own=dial_of(question, plan_of(ranker.spec)),
         context=context_of(question),
         by_dial=made.picks.by_dial,
     )
@@ -112,8 +122,7 @@ def rules_behind(orders: Orders, shelf: I32, num_sales: int) -> I32:
 
 def _put(into: Slates | Offered, rows: I64, made: Slates | Offered, *, some: Bool) -> None:
     """Write some of the members' slates, or what stands beside them, over the plain ones."""
-    names = [field.name for field in fields(into)]
-    if isinstance(into, Offered):
-        names = [*_BESIDE, *(["by_dial"] if into.by_dial is not None else [])]
-    for name in names:
+    for name in _BESIDE if isinstance(into, Offered) else [one.name for one in fields(into)]:
+        if getattr(into, name) is None:
+            continue
         getattr(into, name)[rows] = getattr(made, name)[some]

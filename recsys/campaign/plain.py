@@ -53,5 +53,6 @@ def plainly_offered(num: int, keys: U64, *, slots: int, banned: Bool) -> Offered
         eligible_hash=np.repeat(eligible_hash(keys[None, :], shown), num),
         rule=np.full((num, slots), NONE, dtype=np.int32),
         dial=np.full(num, np.nan, dtype=np.float32),
+        dial_own=np.full(num, np.nan, dtype=np.float32),
         context=np.full(num, NONE, dtype=np.int64),
     )

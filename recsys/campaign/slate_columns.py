@@ -89,10 +89,16 @@ SLATE_LOG = (
         may_be_null=True,
     ),
     Column(
+        "dial_own",
+        pl.Float32(),
+        "Where it stands for this member where it is not drawn; null as above.",
+        may_be_null=True,
+    ),
+    Column(
         "context",
         pl.String(),
-        "short or long past, and the member's fifth by appetite for what is new, 1 the least: "
-        "long3; null as above.",
+        "none = no past, else a short or long one and the member's fifth by appetite for what is "
+        "new, 1 the least: long3; null as above, or unknown.",
         may_be_null=True,
     ),
     Column(

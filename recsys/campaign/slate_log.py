@@ -113,6 +113,8 @@ class Offered:
     """Which of the send's rules stands behind a slot, I32[n, N], or NONE; None = nowhere one."""
     dial: F32 | None = None
     """Where the novelty dial stood, F32[n], NaN where nothing was chosen by it; None = nowhere."""
+    dial_own: F32 | None = None
+    """Where it stands where it is not drawn, likewise."""
     context: I64 | None = None
     """Which of `dial.CONTEXTS` a member is in, I64[n], or NONE; None = it is not known."""
     by_dial: F32 | None = None
@@ -248,7 +250,9 @@ def _of_scores(slates: Slates, cells: _Cells) -> dict[str, pl.Series | np.ndarra
 
 def _of_dials(slates: Slates, cells: _Cells, offered: Offered) -> dict[str, pl.Series]:
     num, shown = len(slates.members), ~cells.nothing
-    dial = np.full(num, np.nan, np.float32) if offered.dial is None else offered.dial
+    nowhere = np.full(num, np.nan, np.float32)
+    dial = nowhere if offered.dial is None else offered.dial
+    own = nowhere if offered.dial_own is None else offered.dial_own
     context = np.full(num, NONE, np.int64) if offered.context is None else offered.context
     at = (cells.row, cells.slot)
     by_dial = pl.Series([None], dtype=pl.List(pl.Float32)).new_from_index(0, len(cells.row))
@@ -261,6 +265,7 @@ def _of_dials(slates: Slates, cells: _Cells, offered: Offered) -> dict[str, pl.S
     where = np.where(shown, context[cells.row], NONE)
     return {
         "dial": pl.Series(np.where(shown, dial[cells.row], np.nan), nan_to_null=True),
+        "dial_own": pl.Series(np.where(shown, own[cells.row], np.nan), nan_to_null=True),
         "context": _named(CONTEXTS, where),
         "by_dial": by_dial,
     }

@@ -58,19 +58,33 @@ def write_shard(rows: pl.DataFrame, folder: Path, *, shard: int) -> Path:
     return path
 
 
-def scan(folder: Path) -> pl.LazyFrame:
+def shards_of(root: str) -> list[Path]:
+    """Return the files of a log: of one folder, or of all that a pattern like sends/*/log names.
+
+    Raises:
+        MissingArtefactError: none is there.
+    """
+    named = Path(root)
+    several = sorted(Path(named.anchor).glob(str(named.relative_to(named.anchor))))
+    folders = several if "*" in root else [named]
+    found = [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
+    shards = [path for path in found if not path.name.startswith(".")]
+    if not shards:
+        raise MissingArtefactError(
+            f"no slate log in {root}: a log is a folder of parquet files",
+            "name yours, or several by a pattern: 'exports/*_slates/log' (docs/slate-log.md)",
+        )
+    return shards
+
+
+def scan(root: Path | str) -> pl.LazyFrame:
     """Return the whole log to be queried; only what a query asks for is read.
 
     Raises:
         MissingArtefactError: no shard is there.
         DataRefusedError: a shard breaks the contract: the file and the columns are named.
     """
-    shards = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
-    if not shards:
-        raise MissingArtefactError(
-            f"no slate log in {folder}: a log is a folder of parquet files",
-            "name yours, with its outcomes and the chances in question: docs/slate-log.md",
-        )
+    shards = shards_of(str(root))
     for path in shards:
         check_columns(pl.read_parquet_schema(path), SLATE_LOG, str(path))
     return pl.scan_parquet(shards).select(*kinds_of(SLATE_LOG))

@@ -15,7 +15,7 @@ from statistics import NormalDist
 
 import polars as pl
 
-from recsys.campaign.audience import shard_of
+from recsys.campaign.keys import key_of, keys_of, salted
 from recsys.evaluate.logged import TARGET
 from recsys.evaluate.offpolicy import PolicyValue, Snips, difference
 from recsys.evaluate.support import Refused
@@ -24,7 +24,7 @@ from recsys.rerank.dial import CONTEXTS, GRID
 OWN = "own"
 AT_DIAL = tuple(f"dial_{place}" for place in range(len(GRID)))
 METHOD = Snips(weights="prefix")
-_COMPARED = len(GRID) * len(CONTEXTS)
+_COMPARED = len(GRID) * (1 + len(CONTEXTS))
 STRICT = NormalDist().inv_cdf(1 - 0.05 / _COMPARED) / NormalDist().inv_cdf(0.975)
 """How much farther than a 95 % interval a gain must reach to be sure among so many compared at
 once: by Bonferroni, one false gain in twenty logs."""
@@ -65,7 +65,8 @@ class Choices:
     def places(self) -> tuple[int | None, ...]:
         """Which of GRID is taken in each context, None = the dial that stands.
 
-        The best there; where no dial is, the best for all, unless it is for sure worse there.
+        The best there; where no dial is, the best for all, unless its interval there lies below
+        nothing.
         """
         return tuple(
             one.place if one.place is not None else self._for_all(one) for one in self.contexts
@@ -91,7 +92,8 @@ def sure(found: PolicyValue) -> int:
 
 def halves(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part the members of a log in two by a hash of their ids, whatever else is in it."""
-    chooses = pl.Series(shard_of(frame["member"], 2) == 0)
+    # a salt of its own: members are dealt into shards and arms by the same ids
+    chooses = pl.Series(salted(keys_of(frame["member"]), key_of("who chooses a dial")) % 2 == 0)
     return frame.filter(chooses), frame.filter(~chooses)
 
 

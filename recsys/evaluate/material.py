@@ -156,8 +156,8 @@ class Material:
     """Repeats the run."""
     curve: Sequence[EpochRow] = ()
     dial: Sequence[DialPoint] | None = None
-    dial_now: float = 0.0
-    """The setting that was judged and published."""
+    dial_now: float | None = 0.0
+    """The setting that was judged and published; None = it is not one for all members."""
     ways: Sequence[DialCurve] = ()
     """Other ways than the dial to give up value, beside it."""
     reach: Reach | None = None

@@ -130,13 +130,13 @@ def foretold(
 ) -> Foretold:
     """Set what a ranker says of each sale in question beside what happened (DECISION 9).
 
-    Slates are those of its settings, but nobody explores. `unit_of` gives the vectors of length 1
-    of sale rows I32[s], F32[s, U].
+    Slates are those of its settings, but nobody explores and no dial is drawn. `unit_of` gives the
+    vectors of length 1 of sale rows I32[s], F32[s, U].
 
     Raises:
         ValueError: no requests.
     """
-    settled = plan_of(ranker.spec).model_copy(update={"explore_share": 0.0})
+    settled = plan_of(ranker.spec).model_copy(update={"explore_share": 0.0, "novelty_drawn": 0.0})
     sure = replace(ranker, spec=settled)
     found = [
         _piece(sure, shop, requests, taste=taste(requests, rows), unit_of=unit_of, rows=rows)

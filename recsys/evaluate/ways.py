@@ -25,6 +25,7 @@ from recsys.domain.slates import PARTS
 from recsys.evaluate.pareto import Placed, Setting
 from recsys.rerank.asking import Asked
 from recsys.rerank.calibrated import Calibrated
+from recsys.rerank.dial import dial_for_all
 from recsys.rerank.diversity import Mmr, TopK
 from recsys.rerank.dpp import Dpp
 from recsys.rerank.novelty import is_new, newness
@@ -63,7 +64,7 @@ class Table:
 
     def picked(self) -> I64:
         """Return columns of the offer, I64[n, N]; NONE where a slate ended."""
-        return self.policy.act(self.offer, self.draws).columns
+        return self.policy.columns(self.offer, self.draws)
 
     def shown(self, columns: I64) -> Placed:
         """Return what columns I64[n, N] of the offer are."""
@@ -121,9 +122,9 @@ class Ways:
 
         without = table(self.ranker.with_novelty(0.0))
         bare = without.picked()
-        now = plan_of(self.ranker.spec).novelty
+        now = dial_for_all(plan_of(self.ranker.spec))
         yield Setting("boost", 0.0, published=now == 0), without.shown(bare)
-        for dial in sorted({*DIALS, now} - {0.0}):
+        for dial in sorted({*DIALS, *([] if now is None else [now])} - {0.0}):
             at = table(self.ranker.with_novelty(dial))
             yield Setting("boost", dial, published=dial == now), at.shown(at.picked())
         yield from self._slots(without, bare)

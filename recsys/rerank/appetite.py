@@ -55,7 +55,6 @@ class Counts:
 
 
 Cuts = tuple[float, float, float, float]
-_NO_CUTS: Cuts = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,9 @@ class Appetite:
     low: float = 0.0
     """A fifth of the members it was fitted on had a share below this."""
     length: float = 0.0
-    """Half of these members had fewer touches."""
-    fifths: tuple[Cuts, Cuts] = (_NO_CUTS, _NO_CUTS)
-    """Shares that part into fifths those with fewer touches, and the others."""
+    """Half of the members with a past had fewer touches."""
+    fifths: tuple[Cuts, Cuts] | None = None
+    """Shares that part into fifths those with fewer touches, and the others; None = unknown."""
     window_days: float = WINDOW_DAYS
     """How far back touches are counted."""
 
@@ -94,6 +93,19 @@ class Appetite:
         longer = self.usual(counts.before + counts.all).astype(np.float32)
         share: F32 = np.minimum(self.index(counts) * longer, np.float32(1))
         return share
+
+    def parting(self, counts: Counts) -> Appetite:
+        """Return the same with cuts that part the members who have a past, by how long it is.
+
+        Too few members: they are not parted.
+        """
+        touched = counts.before + counts.all
+        known = touched > 0
+        if int(known.sum()) < LEAST_MEMBERS:
+            return self
+        length, share = float(np.median(touched[known])), self.share(counts)
+        sides = (known & (touched < length), known & (touched >= length))
+        return replace(self, length=length, fifths=(_cuts(share[sides[0]]), _cuts(share[sides[1]])))
 
 
 USUAL = Appetite()
@@ -120,28 +132,21 @@ def fit(counts: Counts, *, window_days: float = WINDOW_DAYS) -> Appetite:
         kappa=1 / float(np.clip(rho, 1e-3, 0.5)) - 1,
         window_days=window_days,
     )
-    foretold = found.share(Counts(counts.new[asked], n, counts.before[asked]))
-    touched = counts.before[asked] + n
-    length = float(np.median(touched))
-    return replace(
-        found,
-        low=float(np.quantile(foretold, 0.2)),
-        length=length,
-        fifths=(_cuts(foretold[touched < length]), _cuts(foretold[touched >= length])),
-    )
+    few = Counts(counts.new[asked], n, counts.before[asked])
+    return replace(found, low=float(np.quantile(found.share(few), 0.2)))
 
 
 def read(plain: Mapping[str, Any]) -> Appetite:
     """Return what `asdict` wrote, this version's or an earlier one's, which had no fifths."""
     known: dict[str, Any] = {**plain, "curve": tuple(plain["curve"])}
-    if "fifths" in known:
+    if known.get("fifths") is not None:
         known["fifths"] = tuple(map(tuple, known["fifths"]))
     return Appetite(**known)
 
 
 def _cuts(share: F32) -> Cuts:
     if not len(share):
-        return _NO_CUTS
+        return (0.0, 0.0, 0.0, 0.0)
     one, two, three, four = np.quantile(share, (0.2, 0.4, 0.6, 0.8)).tolist()
     return one, two, three, four
 

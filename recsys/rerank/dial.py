@@ -1,7 +1,7 @@
 """Where the novelty dial stands for whom, and what a draw of it does to chances (DECISION 8).
 
-A member's context is whether their past is shorter or longer than that of half of all members, and
-their fifth by appetite among those like them.
+A member's context is whether their past is shorter or longer than that of half of the members who
+have one, and their fifth by appetite among those like them; or that they have none.
 """
 
 from __future__ import annotations
@@ -12,28 +12,38 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, ValidationError
 
-from recsys.domain.arrays import F32, F64, I64
+from recsys.domain.arrays import F32, F64, I64, NONE
 from recsys.domain.errors import SettingError
 from recsys.domain.spec import NonNegative, Spec
+from recsys.rerank.appetite import LEAST_MEMBERS, Appetite
 from recsys.rerank.signals import Question
 from recsys.rerank.spec import FIFTHS, Blend, Pure, Rerank, Spaced, five_or_none
 
+Dials = tuple[float | None, ...]
 FifthsOrAsIs = Annotated[tuple[NonNegative | None, ...], AfterValidator(five_or_none)]
 """A number for each fifth of the members, null where it stays, or none."""
 
+_ROUNDING = 1e-12
+
 GRID = (0.0, 0.35, 0.7, 1.4, 2.8)
 """Dials that one is drawn from (DECISION 8)."""
-CONTEXTS = tuple(f"{past}{fifth}" for past in ("short", "long") for fifth in range(1, FIFTHS + 1))
-"""short1 = a short past and little appetite for what is new, ..., long5."""
+CONTEXTS = (
+    "none",
+    *(f"{past}{fifth}" for past in ("short", "long") for fifth in range(1, FIFTHS + 1)),
+)
+"""none = no past; short1 = a short past and little appetite for what is new, ..., long5."""
 
 
 def context_of(question: Question) -> I64:
-    """Return which of CONTEXTS each member is in, I64[n]."""
+    """Return which of CONTEXTS each member is in, I64[n], or NONE where nothing parts members."""
     usual, touches = question.desk.appetite, question.touches
-    long = (touches.before + touches.all >= usual.length).astype(np.int64)
+    if usual.fifths is None:
+        return np.full(question.trail.num, NONE, dtype=np.int64)
+    touched = touches.before + touches.all
+    long = (touched >= usual.length).astype(np.int64)
     cuts = np.array(usual.fifths, dtype=np.float32)[long]
-    context: I64 = (question.appetite[:, None] >= cuts).sum(axis=1) + FIFTHS * long
-    return context
+    fifth = (question.appetite[:, None] >= cuts).sum(axis=1)
+    return np.where(touched > 0, 1 + fifth + FIFTHS * long, 0)
 
 
 def dial_of(question: Question, plan: Blend | Spaced) -> F32:
@@ -42,9 +52,17 @@ def dial_of(question: Question, plan: Blend | Spaced) -> F32:
     if not (plan.novelty_short or plan.novelty_long):
         return np.full(num, plan.novelty, dtype=np.float32)
     same = (plan.novelty,) * FIFTHS
-    table = np.array([*(plan.novelty_short or same), *(plan.novelty_long or same)], np.float32)
+    pasts = (*(plan.novelty_short or same), *(plan.novelty_long or same))
+    # NONE reads the last
+    table = np.array([plan.novelty, *pasts, plan.novelty], dtype=np.float32)
     dials: F32 = table[context_of(question)]
     return dials
+
+
+def dial_for_all(plan: Blend | Spaced) -> float | None:
+    """Return where the dial stands for all members alike; None = not for all alike."""
+    by_context = plan.novelty_short or plan.novelty_long or plan.novelty_drawn
+    return None if by_context else plan.novelty
 
 
 def drawn(own: F32, draw: F64, share: float) -> F32:
@@ -70,7 +88,8 @@ def blended(by_dial: F32, share: float) -> F32:
     before = np.concatenate([np.zeros((len(whole), 1)), whole[:, :-1]], axis=1)
     never = np.isneginf(whole)
     chance = np.where(never, -np.inf, whole - np.where(np.isneginf(before), 0, before))
-    return np.minimum(chance, 0).astype(np.float32)
+    # what is certain at each dial is certain, to the last bit
+    return np.where(chance > -_ROUNDING, 0.0, chance).astype(np.float32)
 
 
 class DialTable(Spec):
@@ -78,6 +97,8 @@ class DialTable(Spec):
 
     channel: Literal["web", "app", "mail", "shop", "other"] = "mail"
     """The channel of the log it was found in."""
+    novelty: NonNegative | None = None
+    """As `rerank.novelty`, of members without a past; null = as it stands."""
     novelty_short: FifthsOrAsIs = ()
     """As `rerank.novelty_short`; null = as it stands, [] = all as they stand."""
     novelty_long: FifthsOrAsIs = ()
@@ -85,27 +106,51 @@ class DialTable(Spec):
     evidence: tuple[str, ...] = ()
     """In words, what it stands on."""
 
-    def put(self, spec: Rerank) -> Blend | Spaced:
-        """Return the settings of slates with these dials.
+    def put(self, plan: Blend | Spaced) -> Blend | Spaced:
+        """Return the settings of slates with these dials."""
+        same = (plan.novelty,) * FIFTHS
 
-        Raises:
-            SettingError: such slates have no dial.
-        """
-        if isinstance(spec, Pure):
-            raise SettingError(
-                "rerank=pure has no novelty dial", "train with rerank=blend, or name no dial=FILE"
+        def merged(mine: Dials, before: Dials) -> Dials:
+            return tuple(
+                old if new is None else new
+                for new, old in zip(mine or (None,) * FIFTHS, before or same, strict=True)
             )
-        same = (spec.novelty,) * FIFTHS
-        pasts = (
-            ("novelty_short", self.novelty_short, spec.novelty_short or same),
-            ("novelty_long", self.novelty_long, spec.novelty_long or same),
+
+        return plan.model_copy(
+            update={
+                "novelty": plan.novelty if self.novelty is None else self.novelty,
+                "novelty_short": merged(self.novelty_short, plan.novelty_short),
+                "novelty_long": merged(self.novelty_long, plan.novelty_long),
+            }
         )
-        new = {
-            name: tuple(before if b is None else b for b, before in zip(mine, now, strict=True))
-            for name, mine, now in pasts
-            if mine
-        }
-        return spec.model_copy(update=new)
+
+
+def dialled(
+    rerank: Rerank,
+    usual: Appetite,
+    *,
+    table: DialTable | None = None,
+    drawn: float | None = None,
+) -> Rerank:
+    """Return the settings of slates with other dials, or with dials drawn for a share of slates.
+
+    Raises:
+        SettingError: such slates have no dial, or what is known of members parts them not.
+    """
+    if table is None and drawn is None:
+        return rerank
+    if isinstance(rerank, Pure):
+        raise SettingError(
+            "rerank=pure has no novelty dial", "train with rerank=blend, or leave out the dial"
+        )
+    if usual.fifths is None:
+        raise SettingError(
+            "this bundle cannot tell members by their appetite for what is new",
+            f"an earlier version made it, or fewer than {LEAST_MEMBERS} members had a past",
+            "train again: python train.py",
+        )
+    plan = rerank if table is None else table.put(rerank)
+    return plan if drawn is None else plan.model_copy(update={"novelty_drawn": drawn})
 
 
 def read_table(file: Path, *, channel: str | None = None) -> DialTable:
@@ -115,7 +160,7 @@ def read_table(file: Path, *, channel: str | None = None) -> DialTable:
         SettingError: there is no such file, it says no dials, or is for another channel.
     """
     if not file.is_file():
-        raise SettingError(f"dial={file}: no such file", "recsys dial makes one of a slate log")
+        raise SettingError(f"dial={file} is no file", "recsys dial makes one of a slate log")
     try:
         table = DialTable.model_validate_json(file.read_bytes())
     except ValidationError as refused:

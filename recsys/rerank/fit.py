@@ -51,7 +51,8 @@ def fit_ranker(
     """
     desk, most = Desk.of(shop), plan_of(spec).candidates
     first = int(value.at.min()) if len(value) else 0
-    desk = replace(desk, appetite=usual_appetite(desk, first))
+    last = int(calibration.at.max()) if len(calibration) else first
+    desk = replace(desk, appetite=usual_appetite(desk, first, parted_at=last))
     purchases = int((value.target_kind == Kind.PURCHASE).sum())
     label: Label = "purchase" if purchases >= LEAST_PURCHASES else "engagement"
     fit = rows_of(desk, value, taste, most=most, label=label)
@@ -72,8 +73,11 @@ def fit_ranker(
     )
 
 
-def usual_appetite(desk: Desk, at: int) -> Appetite:
-    """Fit what is usual of members who meet new brands on what was known at an instant, UTC us."""
+def usual_appetite(desk: Desk, at: int, *, parted_at: int | None = None) -> Appetite:
+    """Fit what is usual of members who meet new brands on what was known at an instant, UTC us.
+
+    `parted_at`: the instant whose pasts part the members into contexts, None = the same.
+    """
     shop = desk.shop
     everyone = np.arange(shop.num_members, dtype=np.int32)
     some = everyone[uniform(everyone) * shop.num_members < MOST_MEMBERS]
@@ -81,7 +85,10 @@ def usual_appetite(desk: Desk, at: int) -> Appetite:
     half = float(trail.days.max(initial=0)) / 2
     window = min(appetite.WINDOW_DAYS, half) or appetite.WINDOW_DAYS
     counts = Counts.of(trail, desk.maker, window_days=window)
-    return appetite.fit(counts, window_days=window)
+    if parted_at is None:
+        return appetite.fit(counts, window_days=window).parting(counts)
+    later = Counts.of(pasts(shop, some, parted_at), desk.maker, window_days=window)
+    return appetite.fit(counts, window_days=window).parting(later)
 
 
 def pasts(shop: Shop, members: I32, at: int) -> Trail:

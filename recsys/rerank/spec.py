@@ -63,8 +63,9 @@ class Mixed(Slate):
     """The dial: a sale new to the member counts as if it were worth (1 + novelty) times as much.
     0 ranks by value alone."""
     novelty_short: Fifths = ()
-    """The dial of members whose past is shorter than that of half of all, five numbers: of the
-    fifth who least like what is new first. [] = `novelty` for all; recsys dial finds them."""
+    """The dial of members with a short past, shorter than half of the pasts there are: five
+    numbers, of the fifth who least like what is new first. [] = `novelty`, which is also the dial
+    of members without a past; recsys dial finds them."""
     novelty_long: Fifths = ()
     """The same of members with a longer past."""
     novelty_drawn: Share = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -9,92 +10,124 @@ import polars as pl
 from recsys.campaign.slate_columns import KEY, NO_SLOT
 from recsys.campaign.slate_outcomes import join_outcomes
 from recsys.campaign.slate_shards import scan
-from recsys.domain.errors import GateError
+from recsys.domain.errors import GateError, SettingError
 from recsys.evaluate.by_context import AT_DIAL, OWN, Choices, choose, halves, judged, sure
 from recsys.evaluate.logged import LOG
 from recsys.evaluate.offpolicy import PolicyValue
 from recsys.evaluate.support import Refused
-from recsys.rerank.dial import GRID, DialTable
+from recsys.rerank.dial import CONTEXTS, GRID, DialTable
 from recsys.rerank.spec import FIFTHS
 from recsys.runs.console import Console
 from recsys.runs.log_spec import FindDial
-from recsys.runs.logs import origins, outcomes_of
+from recsys.runs.logs import PLACE, origins, outcomes_of
+
+_WRITTEN_NOTHING = "nothing was written; more slates tell smaller differences"
 
 
 def dial(spec: FindDial) -> None:
     """Let half of the members choose a dial for each context, the others judge, and write them.
 
     Raises:
-        SettingError: a file is not there.
+        SettingError: a file or the folder of `out` is not there.
         DataRefusedError: log or outcomes break their contract.
-        GateError: no dial is better than the one that stands, as far as this log can tell.
+        GateError: no dial is better than the one that stands, as far as this log can tell, or it
+            can tell nothing.
     """
-    console = Console()
-    frame = drawn_slates(spec)
-    slates = frame.select("member", "send").n_unique()
-    counted = spec.reward if not spec.discovery else f"{spec.reward}, new x {1 + spec.discovery:g}"
-    console.fact("log", f"{slates:,} slates of channel {spec.channel} whose dial was drawn")
-    mean = float(frame["reward"].to_numpy().sum()) / max(slates, 1)
-    console.fact("reward", f"{counted}: {mean:.4g} a slate")
+    console, file = Console(), Path(spec.out)
+    if not file.parent.is_dir():
+        raise SettingError(f"out={spec.out}: there is no folder {file.parent}", "make it first")
+    frame, left_out = drawn_slates(spec)
+    begin(console, spec, frame, left_out=left_out)
     mine, theirs = halves(frame)
     choices = choose(mine, num_draws=spec.draws, seed=spec.seed)
     told(console, choices)
-    if not any(place is not None for place in choices.places):
-        raise GateError(
-            "no dial is better than the one that stands, as far as this log can tell",
-            "nothing was written; more slates tell smaller differences",
-        )
-    found = judged(theirs, choices, num_draws=spec.draws, seed=spec.seed)
-    if isinstance(found, Refused):
-        raise GateError("the log cannot judge what it chose", *found.why, "nothing was written")
+    found = judged_by(theirs, choices, spec)
     said = f"{found.value:+.4g} a slate ({found.low:+.4g} to {found.high:+.4g})"
     console.fact("judged", f"{said} by the other half, paired")
     if found.low <= 0:
         raise GateError(
             "what one half of the members chose is no better for the other half",
             f"found: {said}",
-            "nothing was written; more slates tell smaller differences",
+            _WRITTEN_NOTHING,
         )
-    table = table_of(choices, spec, evidence=(origins(spec.root), counted, said))
-    file = Path(spec.out)
-    draft = file.with_suffix(".draft")
+    evidence = (origins(spec.root), counted(spec), said)
+    table = table_of(choices, standing(frame), channel=spec.channel, evidence=evidence)
+    draft = file.with_name(f".{file.name}.draft")
     draft.write_text(table.model_dump_json(indent=2) + "\n", encoding="utf-8")
     draft.replace(file)
     console.fact("dials", f"{spec.out}: recsys slates dial={spec.out}, or recsys refresh")
 
 
-def drawn_slates(spec: FindDial) -> pl.DataFrame:
+def drawn_slates(spec: FindDial) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return the slates whose dial was drawn, in the columns of `recsys.evaluate.by_context`.
+
+    A slate that was swapped afterwards is among them, without chances: it counts as left out.
+    The second part says which outcomes fit no slate of the channel.
 
     Raises:
         SettingError: a file is not there.
         DataRefusedError: log or outcomes break their contract.
         GateError: no dial was drawn.
     """
-    wanted = ("delivered_for", LOG, "new_to_member", "context", "by_dial")
-    log = scan(Path(spec.root)).filter(pl.col("channel") == spec.channel, pl.col("slot") != NO_SLOT)
+    wanted = ("decided_at", "delivered_for", LOG, "new_to_member", "policy_id")
+    of_dials = ("context", "dial_own", "by_dial")
+    here = (pl.col("channel") == spec.channel) & (pl.col("slot") != NO_SLOT)
+    log = scan(spec.root).filter(here).select(*KEY, *wanted, *of_dials)
     outcomes, in_bits = outcomes_of(spec.outcomes, key="outcomes")
-    rows = join_outcomes(log.select(*KEY, *wanted), outcomes, in_bits=in_bits).rows
-    # a swapped slot has no chances: its slate is told by the others
-    drawn = rows.filter(pl.col("by_dial").is_not_null().any().over("send_id", "member_id"))
+    found = join_outcomes(log, outcomes, in_bits=in_bits)
+    any_drawn = pl.col("by_dial").is_not_null().any().over("send_id", "policy_id")
+    drawn = found.rows.filter(any_drawn & pl.col("context").is_not_null())
     if drawn.is_empty():
         raise GateError(
             f"no slate of channel {spec.channel} in {spec.root} had its dial drawn",
             "draw some: recsys slates dial_drawn=0.5",
         )
     worth = 1 + spec.discovery * pl.col("new_to_member").cast(pl.Float64)
-    return drawn.select(
+    frame = drawn.select(
         (pl.col(spec.reward).cast(pl.Float64) * worth).alias("reward"),
         *(
             pl.col("by_dial").list.get(place).cast(pl.Float64).alias(name)
             for place, name in enumerate((OWN, *AT_DIAL))
         ),
         LOG,
-        "slot",
+        PLACE,
         "context",
+        "dial_own",
+        "decided_at",
         member="member_id",
         send="send_id",
     )
+    counts = {
+        "outcomes whose slot is not in the log, left out": found.unknown,
+        "outcomes from before the send was delivered, left out": found.too_early,
+    }
+    return frame, tuple(f"{rows:,} {what}" for what, rows in counts.items() if rows)
+
+
+def begin(
+    console: Console, spec: FindDial, frame: pl.DataFrame, *, left_out: tuple[str, ...]
+) -> None:
+    """Print what the log is, and what of the outcomes is left out.
+
+    Raises:
+        GateError: nothing came of any slate.
+    """
+    slates = frame.select("member", "send").n_unique()
+    here = f"{slates:,} slates of channel {spec.channel} whose dial was drawn"
+    console.fact("log", here, *left_out)
+    total = float(frame["reward"].to_numpy().sum())
+    if not total:
+        raise GateError(
+            f"nothing came of these slates: {spec.reward} is 0 in all of them",
+            *left_out,
+            "do the outcomes belong to this log?",
+        )
+    console.fact("reward", f"{counted(spec)}: {total / slates:.4g} a slate")
+
+
+def counted(spec: FindDial) -> str:
+    """Say what counts."""
+    return spec.reward if not spec.discovery else f"{spec.reward}, new x {1 + spec.discovery:g}"
 
 
 def told(console: Console, choices: Choices) -> None:
@@ -114,12 +147,50 @@ def _cell(found: PolicyValue | Refused) -> str:
     return f"{found.value:+.2g}" + ("*" if sure(found) else "")
 
 
-def table_of(choices: Choices, spec: FindDial, *, evidence: tuple[str, ...]) -> DialTable:
-    """Put choices into a file of dials."""
-    dials = choices.dials
-    return DialTable(
-        channel=spec.channel,
-        novelty_short=dials[:FIFTHS],
-        novelty_long=dials[FIFTHS:],
-        evidence=evidence,
+def judged_by(frame: pl.DataFrame, choices: Choices, spec: FindDial) -> PolicyValue:
+    """Return what the choices bring the other half more.
+
+    Raises:
+        GateError: nothing was chosen, or the log cannot tell.
+    """
+    refused = [one for one in choices.all.more if isinstance(one, Refused)]
+    if len(refused) == len(GRID):
+        raise GateError(
+            "the log cannot answer for any dial",
+            *refused[0].why,
+            "what each reason asks for: docs/off-policy.md; nothing was written",
+        )
+    if not any(place is not None for place in choices.places):
+        raise GateError(
+            "no dial is better than the one that stands, as far as this log can tell",
+            _WRITTEN_NOTHING,
+        )
+    found = judged(frame, choices, num_draws=spec.draws, seed=spec.seed)
+    if isinstance(found, Refused):
+        raise GateError("the log cannot judge what it chose", *found.why, "nothing was written")
+    return found
+
+
+def standing(frame: pl.DataFrame) -> Mapping[str, float]:
+    """Return where the dial stood last in each context that the log has."""
+    last = frame.sort("decided_at").group_by("context").agg(pl.col("dial_own").last())
+    # as the settings had it: 0.35, not its nearest float32
+    dials = last["dial_own"].cast(pl.Float64).round(6)
+    return dict(zip(last["context"].to_list(), dials.to_list(), strict=True))
+
+
+def table_of(
+    choices: Choices, stood: Mapping[str, float], *, channel: str, evidence: tuple[str, ...]
+) -> DialTable:
+    """Put choices into a file of dials, and where none was made the dial that stood."""
+    nobody, *pasts = (
+        stood.get(context) if dial is None else dial
+        for context, dial in zip(CONTEXTS, choices.dials, strict=True)
     )
+    return DialTable.model_validate({
+        "channel": channel,
+        "novelty": nobody,
+        "novelty_short": pasts[:FIFTHS],
+        "novelty_long": pasts[FIFTHS:],
+        "evidence": evidence,
+    })

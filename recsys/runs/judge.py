@@ -20,7 +20,8 @@ from recsys.evaluate.material import DialCurve, EpochRow, Material
 from recsys.evaluate.pareto import slates_of, sweep
 from recsys.evaluate.scorer import Scorer
 from recsys.evaluate.ways import Ways
-from recsys.rerank.spec import Pure
+from recsys.rerank.dial import dial_for_all
+from recsys.rerank.spec import Pure, plan_of
 from recsys.runs.exhibits import data_facts, reach_of, sale_map, strata_of
 from recsys.runs.folder import RunFolder
 from recsys.runs.learn import Learned
@@ -143,7 +144,7 @@ def judge(
         curve=curve,
         dial=swept[0].points if swept else None,
         ways=swept[1:],
-        dial_now=0.0 if isinstance(spec.rerank, Pure) else spec.rerank.novelty,
+        dial_now=dial_for_all(plan_of(spec.rerank)),
         reach=reach_of(learned, chunk=spec.campaign.chunk),
         reliability=strata[0].bins if strata else None,
         strata=strata,

@@ -27,7 +27,7 @@ class FindDial(Spec):
     """Where the novelty dial should stand for whom, by a slate log whose dials were drawn."""
 
     root: str = "log"
-    """Folder of the log's parquet files (docs/slate-log.md)."""
+    """Folder of the log's parquet files, or several: 'exports/*_slates/log' (docs/slate-log.md)."""
     outcomes: str = "outcomes.parquet"
     """Parquet or CSV file of what members did; or the folder in which a service keeps what it was
     told (serve.feedback)."""

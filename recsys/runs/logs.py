@@ -14,7 +14,7 @@ from pydantic import Field
 
 from recsys.campaign.slate_columns import KEY, NO_SLOT, OUTCOMES, Kinds, kinds_of, refuse_repeats
 from recsys.campaign.slate_outcomes import join_outcomes
-from recsys.campaign.slate_shards import scan
+from recsys.campaign.slate_shards import scan, shards_of
 from recsys.domain.arrays import F64
 from recsys.domain.errors import DataRefusedError, SettingError
 from recsys.domain.spec import Spec
@@ -38,7 +38,7 @@ class SlateLog(Spec):
 
     kind: Literal["slate_log"] = "slate_log"
     root: str = "log"
-    """Folder of the log's parquet files."""
+    """Folder of the log's parquet files, or several: 'exports/*_slates/log'."""
     outcomes: str = "outcomes.parquet"
     """Parquet or CSV file of what members did; or the folder in which a service keeps what it was
     told (serve.feedback): its outcomes-*.csv are added up slot by slot."""
@@ -50,6 +50,10 @@ class SlateLog(Spec):
 
 LoggedSource = Annotated[OpenBandit | Hillstrom | SlateLog, Field(discriminator="kind")]
 """Every source of slates whose chances were written down."""
+
+
+PLACE = pl.col("slot").rank("ordinal").over("send_id", "member_id").cast(pl.Int64) - 1
+"""A row's place among those of its slate: a late pin may stand behind slots that nothing filled."""
 
 
 def logged(source: LoggedSource) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -93,7 +97,7 @@ def chances(source: LoggedSource, frame: pl.DataFrame) -> tuple[pl.DataFrame, F6
 
 def _joined(source: SlateLog) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Join log, outcomes and target; rows of members who were sent nothing are left out."""
-    log = scan(Path(source.root)).select(*KEY, "delivered_for", LOG)
+    log = scan(source.root).select(*KEY, "delivered_for", LOG)
     outcomes, in_bits = outcomes_of(source.outcomes, key="data.outcomes")
     found = join_outcomes(log, outcomes, in_bits=in_bits)
     shown = found.rows.filter(pl.col("slot") != NO_SLOT)
@@ -111,7 +115,7 @@ def _joined(source: SlateLog) -> tuple[pl.DataFrame, tuple[str, ...]]:
         pl.col(source.reward).cast(pl.Float64).alias("reward"),
         *(pl.col(name) for name in aimed.columns if name not in KEY),
         LOG,
-        "slot",
+        PLACE,
         member="member_id",
         send="send_id",
     )
@@ -158,7 +162,7 @@ def outcomes_of(path: str, *, key: str) -> tuple[pl.DataFrame, bool]:
 
 def origins(root: str) -> str:
     """Say which bytes the log is: one digest of those of its files, in the order of their names."""
-    shards = sorted(path for path in Path(root).glob("*.parquet") if path.name[0] != ".")
+    shards = shards_of(root)
     digest = md5(usedforsecurity=False)
     for path in shards:
         digest.update(origin(path).encode())

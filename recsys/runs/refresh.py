@@ -10,7 +10,7 @@ from recsys.data import encode
 from recsys.domain.artefact import open_artefact
 from recsys.domain.errors import ArtefactError, MissingArtefactError
 from recsys.evaluate import tradeoff
-from recsys.rerank.dial import read_table
+from recsys.rerank.dial import dialled, read_table
 from recsys.runs import tell
 from recsys.runs.console import Console
 from recsys.runs.earlier import is_served, wanted
@@ -36,6 +36,7 @@ def refresh(spec: Refresh) -> None:
         SettingError: the file of dials cannot be used.
     """
     console = Console(quiet=spec.quiet)
+    table = None if spec.dial is None else read_table(Path(spec.dial))
     folder = wanted(spec.run, spec.runs_dir)
     facts = folder.facts()
     if "bundle" not in facts:
@@ -55,8 +56,9 @@ def refresh(spec: Refresh) -> None:
     embedder = Embedder(embed.load(checkpoint), prepared.dataset, encoded)
     judged = judged_by(folder, config.bundles_dir)
     ranker = judged.parts.ranker
-    if spec.dial is not None:
-        ranker = replace(ranker, spec=read_table(Path(spec.dial)).put(ranker.spec))
+    rerank = dialled(ranker.spec, ranker.appetite, table=table)
+    config = config.model_copy(update={"rerank": rerank})
+    ranker = replace(ranker, spec=rerank)
     ranker = housed(ranker, embedder, spec=config.campaign, tell=console.line)
     model = Model(prepared, encoders, embedder, ranker)
     bundle = publish(model, config, dial=tradeoff.kept(folder.path))

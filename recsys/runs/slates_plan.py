@@ -23,7 +23,8 @@ from recsys.domain.clock import utc_of
 from recsys.domain.errors import SettingError, UnknownMemberError
 from recsys.domain.ledger import ShardPlan
 from recsys.domain.manifest import JSON
-from recsys.rerank.dial import DialTable, read_table
+from recsys.rerank.dial import dialled, read_table
+from recsys.rerank.ranker import Ranker
 from recsys.rerank.spec import Rerank
 from recsys.runs.folder import git_state, version, versions
 from recsys.runs.slates_seat import Seat, seated
@@ -65,7 +66,7 @@ def seat_for(spec: SlatesForAll, bundle: Bundle) -> Seat:
     """
     parts = bundle.parts
     at = parts.decided_at if spec.at is None else instant(spec.at)
-    seat = seated(parts, at, rerank_of(spec, parts.ranker.spec))
+    seat = seated(parts, at, rerank_of(spec, parts.ranker))
     if not len(seat.shelf):
         later = parts.shelves.next_opening(at)
         when = "no sale opens later" if later is None else f"the next opens at {_utc(later)}"
@@ -76,19 +77,15 @@ def seat_for(spec: SlatesForAll, bundle: Bundle) -> Seat:
     return seat
 
 
-def rerank_of(spec: SlatesForAll, made: Rerank) -> Rerank:
+def rerank_of(spec: SlatesForAll, ranker: Ranker) -> Rerank:
     """Return how slates are made: as the bundle has it, but for what is asked for here.
 
     Raises:
         SettingError: its slates have no dial, or the file of dials cannot be used.
     """
-    rerank: Rerank = made.model_copy(update={"slots": spec.slots})
-    if spec.dial is not None:
-        rerank = read_table(Path(spec.dial), channel=spec.channel).put(rerank)
-    if spec.dial_drawn is not None:
-        drawn = {"novelty_drawn": spec.dial_drawn}
-        rerank = DialTable(channel=spec.channel).put(rerank).model_copy(update=drawn)
-    return rerank
+    table = None if spec.dial is None else read_table(Path(spec.dial), channel=spec.channel)
+    made = ranker.with_slots(spec.slots)
+    return dialled(made.spec, made.appetite, table=table, drawn=spec.dial_drawn)
 
 
 def members_of(spec: SlatesForAll, seat: Seat, arms: Experiment | None) -> Asked:

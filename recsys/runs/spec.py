@@ -203,7 +203,8 @@ class Refresh(Spec):
     runs_dir: str = "runs"
     """Where run folders are."""
     dial: str | None = None
-    """A JSON file of the novelty dial by context, as `recsys dial` makes it; null = as it is."""
+    """A JSON file of the novelty dial by context, as `recsys dial` makes it, for all that the
+    bundle serves, whatever the channel; null = as it is."""
     quiet: bool = False
     """Print only the bundle made."""
 

@@ -76,6 +76,7 @@ def offered_for(slates: Slates, seed: int = 0) -> Offered:
         verdict=rng.choice(np.array([0, 0, 0, 1, 2, 4], dtype=np.uint8), n),
         rule=rng.integers(NONE, 2, slates.sales.shape, dtype=np.int32),
         dial=rng.choice(np.array([np.nan, 0, 0.7], dtype=np.float32), n),
+        dial_own=rng.choice(np.array([np.nan, 0, 0.7], dtype=np.float32), n),
         context=rng.integers(NONE, len(CONTEXTS), n),
         by_dial=np.log(rng.random((*slates.sales.shape, 6))).astype(np.float32),
     )

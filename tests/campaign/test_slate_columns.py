@@ -23,7 +23,7 @@ LOG = (
     *("log_propensity", "eligible_count", "eligible_hash"),
     *("appeal", "fatigue", "editor", "novelty", "floor", "cap", "diversity"),
     *("utility", "gain", "margin", "new_to_member", "curated", "reason", "evidence_id"),
-    *("pinned", "explored", "repaired", "dial", "context", "by_dial", "rule_id"),
+    *("pinned", "explored", "repaired", "dial", "dial_own", "context", "by_dial", "rule_id"),
     *("arm", "policy_id", "prices_id", "bundle", "seed"),
 )
 """DECISION 7; whoever adds a column changes what other programs read."""
@@ -34,7 +34,7 @@ def test_the_columns_are_those_that_were_decided() -> None:
     assert LOG[LOG.index(PARTS[0]) :][: len(PARTS)] == PARTS
     assert [column.name for column in SLATE_LOG if column.may_be_null] == [
         *("sale_id", "log_propensity", "evidence_id"),
-        *("dial", "context", "by_dial", "rule_id", "prices_id"),
+        *("dial", "dial_own", "context", "by_dial", "rule_id", "prices_id"),
     ]
     assert tuple(column.name for column in OUTCOMES) == (
         *("send_id", "member_id", "slot"),

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.campaign.audience import shard_of
 from recsys.evaluate.by_context import AT_DIAL, METHOD, OWN, STRICT, choose, halves, judged, sure
 from recsys.evaluate.offpolicy import PolicyValue
 from recsys.evaluate.support import Refused
@@ -80,13 +81,22 @@ def test_where_little_is_known_the_best_for_all_is_taken_unless_it_is_worse_ther
     few = frame.filter((pl.col("context") != "short3") | pl.col("member").str.ends_with("7"))
     choices = choose(few, num_draws=200, seed=0)
     dials = dict(zip(CONTEXTS, choices.dials, strict=True))
-    assert choices.contexts[2].place is None
+    of = dict(zip(CONTEXTS, choices.contexts, strict=True))
+    assert of["short3"].place is None
     assert dials["short3"] == dials["short2"] == pytest.approx(2.8)
     assert dials["long1"] == pytest.approx(0)
-    worse = replace(
-        choices.contexts[5], more=(choices.contexts[2].more[0],) * 4 + choices.contexts[5].more[4:]
-    )
+    worse = replace(of["long1"], more=(of["short3"].more[0],) * 4 + of["long1"].more[4:])
     assert replace(choices, contexts=(worse,)).dials == (None,)
+
+
+def test_halves_are_not_the_shards_that_members_are_dealt_into(frame: pl.DataFrame) -> None:
+    ids = frame["member"].unique()
+    mine = {*halves(frame)[0]["member"]}
+    for shards in (2, 6):
+        dealt = shard_of(ids, shards)
+        chooses = np.array([one in mine for one in ids])
+        for shard in range(shards):
+            assert abs(chooses[dealt == shard].mean() - 0.5) < 0.02
 
 
 def test_halves_share_no_member_and_hang_on_the_id_alone(frame: pl.DataFrame) -> None:
@@ -98,14 +108,14 @@ def test_halves_share_no_member_and_hang_on_the_id_alone(frame: pl.DataFrame) ->
     assert {*again["member"]} <= {*mine["member"]}
 
 
-def test_among_fifty_comparisons_a_gain_must_reach_farther_than_its_interval() -> None:
+def test_among_many_comparisons_a_gain_must_reach_farther_than_its_interval() -> None:
     said = {"n": 9, "ess": 9.0, "weight_mean": 1.0, "weight_max": 1.0}
     more = {"missing_support": 0.0, "left_out_share": 0.0, "method": METHOD}
 
     def found(value: float, low: float, high: float) -> PolicyValue:
         return PolicyValue(value=value, low=low, high=high, **said, **more)
 
-    assert pytest.approx(3.09 / 1.96, abs=0.01) == STRICT
+    assert pytest.approx(3.12 / 1.96, abs=0.02) == STRICT
     assert sure(found(1.0, 0.1, 1.9)) == 0
     assert sure(found(1.0, 0.4, 1.6)) == 1
     assert sure(found(-1.0, -1.6, -0.4)) == -1

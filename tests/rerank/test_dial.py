@@ -12,11 +12,20 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from recsys.domain.arrays import F64, I64
+from recsys.domain.arrays import F64, I64, NONE
 from recsys.domain.errors import SettingError
 from recsys.domain.ties import uniform
 from recsys.rerank.appetite import Appetite, read
-from recsys.rerank.dial import CONTEXTS, GRID, DialTable, blended, context_of, read_table
+from recsys.rerank.dial import (
+    CONTEXTS,
+    GRID,
+    DialTable,
+    blended,
+    context_of,
+    dial_for_all,
+    dialled,
+    read_table,
+)
 from recsys.rerank.diversity import Mmr, Reranker, TopK
 from recsys.rerank.fit import usual_appetite
 from recsys.rerank.offer import Offer
@@ -132,11 +141,13 @@ def test_each_fifth_of_a_past_has_its_own_dial() -> None:
     assert offered.dial is not None
     np.testing.assert_array_equal(
         offered.dial,
-        np.array([*table["novelty_short"], *table["novelty_long"]], np.float32)[context],
+        np.array([0.7, *table["novelty_short"], *table["novelty_long"]], np.float32)[context],
     )
     sizes = np.bincount(context, minlength=len(CONTEXTS))
-    assert sizes.min() > 0.04 * len(context)
-    for first in (0, 5):
+    pasts = question.touches.before + question.touches.all
+    np.testing.assert_array_equal(context == 0, pasts == 0)
+    assert sizes[1:].min() > 0.05 * sizes[1:].sum()
+    for first in (1, 6):
         low = question.appetite[context == first].max()
         assert low <= question.appetite[context == first + 4].min()
 
@@ -181,15 +192,22 @@ def test_an_appetite_of_an_earlier_version_keeps_its_lowest_fifth() -> None:
 
 
 def test_a_table_of_dials_fills_in_what_it_leaves_as_it_is(tmp_path: Path) -> None:
-    table = DialTable(novelty_short=(None, 0.0, None, 2.8, None))
+    table = DialTable(novelty=1.4, novelty_short=(None, 0.0, None, 2.8, None))
     assert table.put(Blend()).novelty_short == (0.7, 0.0, 0.7, 2.8, 0.7)
-    assert table.put(Blend()).novelty_long == ()
+    assert table.put(Blend()).novelty_long == (0.7,) * 5
+    assert table.put(Blend()).novelty == pytest.approx(1.4)
+    assert DialTable().put(Blend()).novelty == pytest.approx(0.7)
     before = Blend(novelty_short=(1.0, 2.0, 3.0, 4.0, 5.0))
     assert table.put(before).novelty_short == (1.0, 0.0, 3.0, 2.8, 5.0)
+    parted = Appetite(fifths=((0.1,) * 4, (0.2,) * 4))
+    assert dialled(Blend(), parted, table=table) == table.put(Blend())
+    assert dialled(Pure(), Appetite()) == Pure()
     with pytest.raises(SettingError, match="no novelty dial"):
-        table.put(Pure())
+        dialled(Pure(), parted, drawn=0.5)
+    with pytest.raises(SettingError, match="cannot tell members"):
+        dialled(Blend(), Appetite(), table=table)
     file = tmp_path / "dial.json"
-    with pytest.raises(SettingError, match="no such file"):
+    with pytest.raises(SettingError, match="is no file"):
         read_table(file)
     file.write_text(table.model_dump_json())
     assert read_table(file, channel="mail") == table
@@ -214,3 +232,39 @@ def _offered(ranker: Any, shop: Any, requests: Any) -> tuple[Question, Offer]:
         unit=vectors_of(shop.num_sales, 3)[requests.shelf(0)],
     )
     return asked.question, offered
+
+
+def test_members_of_whom_nothing_is_known_are_a_context_of_their_own() -> None:
+    shop = drawn_shop(9, sales=30, members=400, events=900)
+    requests = asks(shop, 61)
+    made = ranker_of(Blend(novelty=0.2, novelty_short=(1.0,) * 5, novelty_long=(2.0,) * 5))
+    usual = usual_appetite(made.desk(shop), int(requests.at[0]))
+    question, offered = _offered(replace(made, appetite=usual, _desk=[]), shop, requests)
+    nothing = question.touches.before + question.touches.all == 0
+    assert nothing.any()
+    assert offered.dial is not None
+    assert {*offered.dial[nothing].tolist()} == {np.float32(0.2)}
+    assert {*offered.dial[~nothing].tolist()} == {1.0, 2.0}
+    assert {*context_of(question)[nothing].tolist()} == {0}
+
+
+def test_where_nothing_parts_members_they_are_in_no_context_and_the_dial_is_one() -> None:
+    shop = drawn_shop(9, sales=30, members=40, events=300)
+    requests = asks(shop, 61)
+    made = ranker_of(Blend(novelty=0.2, novelty_long=(2.0,) * 5))
+    question, offered = _offered(made, shop, requests)
+    assert {*context_of(question).tolist()} == {NONE}
+    assert offered.dial is not None
+    assert {*offered.dial.tolist()} == {np.float32(0.2)}
+
+
+def test_a_dial_that_is_not_one_for_all_is_not_told_as_one() -> None:
+    assert dial_for_all(Blend(novelty=0.3)) == pytest.approx(0.3)
+    assert dial_for_all(Blend(novelty_drawn=0.3)) is None
+    assert dial_for_all(Blend(novelty_short=(0.7,) * 5)) is None
+
+
+def test_what_is_certain_at_each_dial_is_certain_to_the_last_bit() -> None:
+    certain = np.zeros((1, 2, 1 + len(GRID)), dtype=np.float32)
+    for share in (0.1, 0.3, 0.4, 0.7, 0.8, 1.0):
+        assert not blended(certain, share).any()

@@ -117,12 +117,18 @@ def _whole(known: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def with_dials(folder: Path, slates: pl.DataFrame) -> None:
-    """Write slates in the columns of `recsys.evaluate.by_context` as a log and its outcomes."""
+def with_dials(
+    folder: Path, slates: pl.DataFrame, *, own: float = 0.7, swapped: float = 0.0
+) -> None:
+    """Write slates in the columns of `recsys.evaluate.by_context` as a log and its outcomes.
+
+    Of a share of the members a sale was swapped afterwards.
+    """
+    number = slates["member"].str.slice(1).cast(pl.Int64).to_numpy()
+    kept = pl.Series(uniform(8, number) >= swapped)
     rows = _whole(
         slates.select(
             "slot",
-            "log_propensity",
             "context",
             send_id="send",
             decided_at=pl.lit(NOON),
@@ -131,7 +137,10 @@ def with_dials(folder: Path, slates: pl.DataFrame) -> None:
             channel=pl.lit("mail"),
             sale_id=pl.lit("s0"),
             dial=pl.lit(0.7),
-            by_dial=pl.concat_list(OWN, *AT_DIAL),
+            dial_own=pl.lit(own),
+            log_propensity=pl.when(kept).then("log_propensity"),
+            repaired=~kept,
+            by_dial=pl.when(kept).then(pl.concat_list(OWN, *AT_DIAL)),
         )
     )
     write_shard(rows, folder / "log", shard=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,19 +17,24 @@ from recsys.domain.errors import SettingError
 from recsys.domain.ties import uniform
 from recsys.evaluate.by_context import halves
 from recsys.rerank.dial import CONTEXTS, GRID
+from recsys.rerank.fit import usual_appetite
 from recsys.runs.dial import drawn_slates
 from recsys.runs.log_spec import FindDial
 from tests.builders import tiny_dataset
 from tests.evaluate.test_by_context import log
 from tests.runs.logs import with_dials
-from tests.runs.slates_shop import Shop, log_of, shop_of
+from tests.runs.slates_shop import Shop, log_of, shop_of, with_taste
 from tests.runs.starting import verb
 
 
 @pytest.fixture(scope="module", name="shop")
 def _shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     dataset = tiny_dataset(members=120, days=10, sales_a_day=20)
-    return shop_of(tmp_path_factory.mktemp("shop"), dataset)
+    made = with_taste()
+    usual = usual_appetite(made.desk(dataset.shop), dataset.watermark)
+    # what the fixture's ranker was made with parts nobody
+    parted = replace(made, appetite=usual, _desk=[])
+    return shop_of(tmp_path_factory.mktemp("shop"), dataset, ranker=parted)
 
 
 @pytest.fixture(scope="module", name="sent")
@@ -80,11 +86,11 @@ def test_half_of_the_members_choose_and_the_others_judge(shop: Shop, tmp_path: P
     said = asked(tmp_path, tmp_path / "log", "draws=100")
     assert said.returncode == 0, said.stderr
     table = json.loads((tmp_path / "dial.json").read_text())
-    dials = [*table["novelty_short"], *table["novelty_long"]]
+    dials = [table["novelty"], *table["novelty_short"], *table["novelty_long"]]
     assert len(dials) == len(CONTEXTS)
-    assert dials[0] == pytest.approx(0)
-    assert dials[-1] == pytest.approx(2.8)
-    assert sum(one is None for one in dials) >= 6
+    # where nothing was chosen, the dial that stood is written down
+    wanted = dict.fromkeys(CONTEXTS, 0.7) | {"short1": 0.0, "long5": 2.8}
+    assert dict(zip(CONTEXTS, dials, strict=True)) == wanted
     assert "by the other half, paired" in said.stdout
     assert all(len(line) <= 80 for line in said.stdout.splitlines() if str(tmp_path) not in line)
     # and the next send reads it
@@ -92,7 +98,6 @@ def test_half_of_the_members_choose_and_the_others_judge(shop: Shop, tmp_path: P
     rerank = shop.sending(dial=file).job.rerank
     assert not rerank.model_dump()["novelty_drawn"]
     next_send = log_of(shop.made(dial=file, out=str(tmp_path / "out")))
-    wanted = dict(zip(CONTEXTS, (0.7 if one is None else one for one in dials), strict=True))
     own = next_send.filter(pl.col("dial").is_not_null())
     for context, stood in own.select("context", "dial").unique().iter_rows():
         assert stood == pytest.approx(wanted[context])
@@ -106,7 +111,8 @@ def test_a_log_that_cannot_tell_writes_nothing_and_ends_with_five(
     outcomes(log_of(sent)).write_csv(tmp_path / "did.csv")
     said = asked(tmp_path, sent / "log", "outcomes=did.csv")
     assert said.returncode == 5
-    assert "no dial is better than the one that stands" in said.stderr
+    assert "the log cannot answer for any dial" in said.stderr
+    assert "effective sample size" in said.stderr
     assert not (tmp_path / "dial.json").exists()
     said = asked(tmp_path, sent / "log", "outcomes=nowhere.csv")
     assert said.returncode == 2
@@ -114,6 +120,67 @@ def test_a_log_that_cannot_tell_writes_nothing_and_ends_with_five(
     said = asked(tmp_path, sent / "log", "outcomes=did.csv", "channel=app")
     assert said.returncode == 5
     assert "recsys slates dial_drawn=0.5" in said.stderr
+    said = asked(tmp_path, sent / "log", "outcomes=did.csv", "out=tables/dial.json")
+    assert said.returncode == 2
+    assert "there is no folder tables" in said.stderr
+    with_dials(tmp_path, log(30_000, wants={}))
+    said = asked(tmp_path, tmp_path / "log", "draws=100")
+    assert said.returncode == 5
+    assert "no dial is better than the one that stands" in said.stderr
+
+
+def test_outcomes_of_another_log_are_no_reason_to_say_that_no_dial_is_better(
+    tmp_path: Path,
+) -> None:
+    with_dials(tmp_path, log(3_000))
+    file = tmp_path / "outcomes.parquet"
+    pl.read_parquet(file).with_columns(send_id=pl.lit("another")).write_parquet(file)
+    said = asked(tmp_path, tmp_path / "log")
+    assert said.returncode == 5
+    assert "nothing came of these slates" in said.stderr
+    assert "outcomes whose slot is not in the log, left out" in said.stderr
+
+
+def test_swapped_slates_are_left_out_and_too_many_are_a_reason_to_refuse(tmp_path: Path) -> None:
+    with_dials(tmp_path, log(30_000), swapped=0.1)
+    said = asked(tmp_path, tmp_path / "log", "draws=100")
+    assert said.returncode == 5
+    assert "30,000 slates" in said.stdout
+    assert "of the log has no propensity, wanted at most 1%" in said.stderr
+
+
+def test_several_sends_are_one_log_and_a_dial_found_before_is_kept(tmp_path: Path) -> None:
+    frame = log(80_000)
+    first, second = frame.head(80_000), frame.tail(80_000)
+    for name, slates in (("a", first), ("b", second)):
+        (tmp_path / name).mkdir()
+        with_dials(tmp_path / name, slates.with_columns(send=pl.lit(name)), own=0.35)
+    told = [pl.read_parquet(tmp_path / name / "outcomes.parquet") for name in ("a", "b")]
+    pl.concat(told).write_parquet(tmp_path / "outcomes.parquet")
+    said = asked(tmp_path, tmp_path / "*" / "log", "draws=100")
+    assert said.returncode == 0, said.stderr
+    assert "80,000 slates of channel mail" in said.stdout
+    table = json.loads((tmp_path / "dial.json").read_text())
+    assert table["novelty_short"] == [0.0, 0.35, 0.35, 0.35, 0.35]
+    assert table["novelty"] == pytest.approx(0.35)
+
+
+def test_a_bundle_that_cannot_tell_members_apart_draws_no_dials(tmp_path: Path) -> None:
+    dataset = tiny_dataset(members=30, days=5, sales_a_day=10)
+    plain = shop_of(tmp_path, dataset)
+    with pytest.raises(SettingError, match="cannot tell members by their appetite"):
+        plain.sending(dial_drawn=0.5)
+
+
+def test_a_slate_with_a_hole_before_its_pin_is_read(tmp_path: Path) -> None:
+    frame = log(3_000)
+    holed = frame.with_columns(
+        slot=pl.when(pl.col("member") == "m7").then(pl.col("slot") * 3).otherwise("slot")
+    )
+    with_dials(tmp_path, holed)
+    spec = FindDial(root=str(tmp_path / "log"), outcomes=str(tmp_path / "outcomes.parquet"))
+    found, _ = drawn_slates(spec)
+    assert found.filter(pl.col("member") == "m7")["slot"].to_list() == [0, 1]
 
 
 def test_a_new_brand_counts_for_what_the_shop_says(sent: Path, tmp_path: Path) -> None:
@@ -125,7 +192,7 @@ def test_a_new_brand_counts_for_what_the_shop_says(sent: Path, tmp_path: Path) -
                 outcomes=str(tmp_path / "outcomes.parquet"),
                 discovery=worth,
             )
-        )
+        )[0]
         for worth in (0.0, 0.5)
     )
     bought = plain["reward"].to_numpy() > 0
