@@ -138,7 +138,12 @@ def told(console: Console, choices: Choices) -> None:
     for choice, taken in zip((choices.all, *choices.contexts), ("", *dials), strict=True):
         cells = "".join(f"{_cell(one):>10}" for one in choice.more)
         console.line(f"  {choice.context:9}{choice.slates:>9,}{cells}  {taken}".rstrip())
-    console.line("  more a slate than the dial that stands; * = for sure, - = cannot be told")
+    console.line("  more a slate than the dial that stands; * = for sure, - = the log cannot tell")
+    for choice in choices.contexts:
+        unknown = next((one for one in choice.more if isinstance(one, Refused)), None)
+        if unknown is not None and choice.slates:
+            console.fact("", f"such as {choice.context}: {unknown.why[0]}")
+            return
 
 
 def _cell(found: PolicyValue | Refused) -> str:
