@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -44,6 +45,9 @@ class Channel(IntEnum):
     SHOP = 3
     OTHER = 4
 
+
+ChannelName = Literal["web", "app", "mail", "shop", "other"]
+"""A channel as people write it."""
 
 KIND_WEIGHTS: F32 = np.array([0, 1, 0, 2, 4, 4, 8], dtype=np.float32)
 """How much an event of each `Kind` says about taste; 0 = no engagement (MODEL 3.5)."""

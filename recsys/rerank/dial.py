@@ -7,13 +7,14 @@ have one, and their fifth by appetite among those like them; or that they have n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import AfterValidator, ValidationError
 
 from recsys.domain.arrays import F32, F64, I64, NONE
 from recsys.domain.errors import SettingError
+from recsys.domain.events import ChannelName
 from recsys.domain.spec import NonNegative, Spec
 from recsys.rerank.appetite import LEAST_MEMBERS, Appetite
 from recsys.rerank.signals import Question
@@ -95,7 +96,7 @@ def blended(by_dial: F32, share: float) -> F32:
 class DialTable(Spec):
     """The dial by context, as `recsys dial` finds it and slates read it."""
 
-    channel: Literal["web", "app", "mail", "shop", "other"] = "mail"
+    channel: ChannelName = "mail"
     """The channel of the log it was found in."""
     novelty: NonNegative | None = None
     """As `rerank.novelty`, of members without a past; null = as it stands."""

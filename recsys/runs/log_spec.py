@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from recsys.domain.events import ChannelName
 from recsys.domain.spec import NonNegative, Spec
 from recsys.evaluate.estimators import Estimator, Snips
 from recsys.public.open_bandit import OpenBandit
@@ -31,7 +32,7 @@ class FindDial(Spec):
     outcomes: str = "outcomes.parquet"
     """Parquet or CSV file of what members did; or the folder in which a service keeps what it was
     told (serve.feedback)."""
-    channel: Literal["web", "app", "mail", "shop", "other"] = "mail"
+    channel: ChannelName = "mail"
     """Only slates of this channel count, and the dials found are for it."""
     reward: Literal["bought", "clicked", "visited", "earned"] = "bought"
     """What counts: a purchase, a click, a visit, or what was earned, in money."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from recsys.domain.events import ChannelName
 from recsys.domain.spec import Count, Share, Spec
 from recsys.runs.executor import Executor, Local
 from recsys.serve.spec import instant
@@ -38,7 +39,7 @@ class SlatesForAll(Spec):
     dial_drawn: Share | None = None
     """Share of slates whose dial is drawn from a grid, so that `recsys dial` can tell which is best
     for whom; null = as the bundle has it (rerank.novelty_drawn)."""
-    channel: Literal["web", "app", "mail", "shop", "other"] = "mail"
+    channel: ChannelName = "mail"
     """How the slates are delivered, as the log says it."""
     files: tuple[Literal["parquet", "csv"], ...] = ("parquet", "csv")
     """Kinds of the mailer's file; [] = the log alone."""

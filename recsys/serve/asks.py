@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from recsys.domain.events import ChannelName
 from recsys.serve.answers import MAX_BATCH, MAX_DIM, MAX_IDS, Id, Ids, Places
 
 Scope = Literal["open", "archive"]
-ChannelName = Literal["web", "app", "mail", "shop", "other"]
 Instant = Annotated[datetime, Meta(tz=True)]
 """ISO 8601 with its offset from UTC."""
 Dial = Annotated[float, Meta(ge=0, le=100)]

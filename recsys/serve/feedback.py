@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from recsys.domain.events import ChannelName
 from recsys.domain.journal import Journal, mend
 from recsys.serve.answers import Id
-from recsys.serve.asks import ChannelName, Instant
+from recsys.serve.asks import Instant
 
 MAX_ROWS = 1_024
 """Events, and outcomes, of one message."""

@@ -18,8 +18,8 @@ from recsys.data import rules
 from recsys.data.sources import read
 from recsys.data.spec import EventTable, TablesSource
 from recsys.domain.errors import NoRoomError
+from recsys.domain.events import ChannelName
 from recsys.domain.journal import Journal
-from recsys.serve.asks import ChannelName
 from recsys.serve.bundle import Bundle
 from recsys.serve.feedback import EARLIEST, NO_SALE, EventKind, Outcome
 from tests.serve.asking import Service, refused
