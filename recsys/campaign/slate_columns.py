@@ -183,7 +183,11 @@ def refuse_repeats(keys: pl.DataFrame, where: str) -> None:
     twice = keys.select(KEY).filter(pl.struct(KEY).is_duplicated())
     if twice.height:
         first = ", ".join(f"{name} {value}" for name, value in twice.row(0, named=True).items())
-        raise DataRefusedError(f"{where} has {twice.height:,} rows that share their key", first)
+        raise DataRefusedError(
+            f"{where} has {twice.height:,} rows that share their key",
+            first,
+            "a send that was made twice is one too many: name one of its folders",
+        )
 
 
 def table(columns: Sequence[Column]) -> str:

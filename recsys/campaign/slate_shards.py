@@ -65,8 +65,9 @@ def shards_of(root: str) -> list[Path]:
         MissingArtefactError: none is there.
     """
     named = Path(root)
-    several = sorted(Path(named.anchor).glob(str(named.relative_to(named.anchor))))
-    folders = several if "*" in root else [named]
+    folders = [named]
+    if "*" in root:
+        folders = sorted(Path(named.anchor).glob(str(named.relative_to(named.anchor))))
     found = [path for folder in folders for path in sorted(folder.glob("*.parquet"))]
     shards = [path for path in found if not path.name.startswith(".")]
     if not shards:

@@ -24,7 +24,7 @@ from recsys.rerank.dial import CONTEXTS, GRID
 OWN = "own"
 AT_DIAL = tuple(f"dial_{place}" for place in range(len(GRID)))
 METHOD = Snips(weights="prefix")
-_COMPARED = len(GRID) * (1 + len(CONTEXTS))
+_COMPARED = len(GRID) * (1 + len(CONTEXTS))  # the contexts, and the rest of them together
 STRICT = NormalDist().inv_cdf(1 - 0.05 / _COMPARED) / NormalDist().inv_cdf(0.975)
 """How much farther than a 95 % interval a gain must reach to be sure among so many compared at
 once: by Bonferroni, one false gain in twenty logs."""
@@ -60,16 +60,18 @@ class Choices:
 
     all: Choice
     contexts: tuple[Choice, ...]
+    rest: Choice
+    """Of the contexts in which no dial is best by itself, together."""
 
     @property
     def places(self) -> tuple[int | None, ...]:
         """Which of GRID is taken in each context, None = the dial that stands.
 
-        The best there; where no dial is, the best for all, unless its interval there lies below
-        nothing.
+        The best there; where no dial is, the best of these contexts together, unless its interval
+        there lies below nothing.
         """
         return tuple(
-            one.place if one.place is not None else self._for_all(one) for one in self.contexts
+            one.place if one.place is not None else self._of_rest(one) for one in self.contexts
         )
 
     @property
@@ -77,8 +79,8 @@ class Choices:
         """The dials taken."""
         return tuple(None if place is None else GRID[place] for place in self.places)
 
-    def _for_all(self, here: Choice) -> int | None:
-        place = self.all.place
+    def _of_rest(self, here: Choice) -> int | None:
+        place = self.rest.place
         found = None if place is None else here.more[place]
         return None if isinstance(found, PolicyValue) and found.high < 0 else place
 
@@ -108,9 +110,12 @@ def choose(frame: pl.DataFrame, *, num_draws: int, seed: int) -> Choices:
         more = tuple(_more(here, pl.col(dial), num_draws=num_draws, seed=seed) for dial in AT_DIAL)
         return Choice(name, here.select("member", "send").n_unique(), more)
 
+    contexts = tuple(about(one, frame.filter(pl.col("context") == one)) for one in CONTEXTS)
+    others = [one.context for one in contexts if one.place is None]
     return Choices(
         all=about("all", frame),
-        contexts=tuple(about(one, frame.filter(pl.col("context") == one)) for one in CONTEXTS),
+        contexts=contexts,
+        rest=about("rest", frame.filter(pl.col("context").is_in(others))),
     )
 
 

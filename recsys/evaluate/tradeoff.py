@@ -79,6 +79,11 @@ def _point(row: dict[str, float]) -> DialPoint:
     )
 
 
+def without_published(rows: pl.DataFrame, way: str) -> pl.DataFrame:
+    """Return the table with no setting of a way marked as published."""
+    return rows.with_columns(pl.col("published") & (pl.col("way") != way))
+
+
 def keep(curves: Sequence[DialCurve], folder: Path) -> Path:
     """Write the table into a run's folder, by rename, and return its file."""
     file = folder / FILE

@@ -68,7 +68,7 @@ class Appetite:
     low: float = 0.0
     """A fifth of the members it was fitted on had a share below this."""
     length: float = 0.0
-    """Half of the members with a past had fewer touches."""
+    """About half of the members with a past had fewer touches."""
     fifths: tuple[Cuts, Cuts] | None = None
     """Shares that part into fifths those with fewer touches, and the others; None = unknown."""
     window_days: float = WINDOW_DAYS
@@ -103,7 +103,11 @@ class Appetite:
         known = touched > 0
         if int(known.sum()) < LEAST_MEMBERS:
             return self
-        length, share = float(np.median(touched[known])), self.share(counts)
+        share, middle = self.share(counts), float(np.floor(np.median(touched[known])))
+        # many pasts are as long as the middle one: of both cuts beside it, the more even
+        length = min(
+            (middle, middle + 1), key=lambda cut: abs(float((touched[known] < cut).mean()) - 0.5)
+        )
         sides = (known & (touched < length), known & (touched >= length))
         return replace(self, length=length, fifths=(_cuts(share[sides[0]]), _cuts(share[sides[1]])))
 

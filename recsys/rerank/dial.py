@@ -66,6 +66,13 @@ def dial_for_all(plan: Blend | Spaced) -> float | None:
     return None if by_context else plan.novelty
 
 
+def dials_said(plan: Blend | Spaced) -> str:
+    """Say in words where the dial stands, where that is not one number for all; else nothing."""
+    said = "by context" if plan.novelty_short or plan.novelty_long else f"{plan.novelty:g}"
+    drawn_too = f"; drawn for {plan.novelty_drawn:.0%} of the slates" if plan.novelty_drawn else ""
+    return "" if dial_for_all(plan) is not None else said + drawn_too
+
+
 def drawn(own: F32, draw: F64, share: float) -> F32:
     """Return the dials F32[n] of slates: of GRID, each alike, with a chance of `share`.
 

@@ -21,6 +21,7 @@ from recsys.runs.console import Console
 from recsys.runs.log_spec import FindDial
 from recsys.runs.logs import PLACE, origins, outcomes_of
 
+_ALIKE = 1e-6
 _WRITTEN_NOTHING = "nothing was written; more slates tell smaller differences"
 
 
@@ -34,8 +35,8 @@ def dial(spec: FindDial) -> None:
             can tell nothing.
     """
     console, file = Console(), Path(spec.out)
-    if not file.parent.is_dir():
-        raise SettingError(f"out={spec.out}: there is no folder {file.parent}", "make it first")
+    if not file.parent.is_dir() or file.is_dir():
+        raise SettingError(f"out={spec.out} is no file in a folder that is there", "name another")
     frame, left_out = drawn_slates(spec)
     begin(console, spec, frame, left_out=left_out)
     mine, theirs = halves(frame)
@@ -55,7 +56,11 @@ def dial(spec: FindDial) -> None:
     draft = file.with_name(f".{file.name}.draft")
     draft.write_text(table.model_dump_json(indent=2) + "\n", encoding="utf-8")
     draft.replace(file)
-    console.fact("dials", f"{spec.out}: recsys slates dial={spec.out}, or recsys refresh")
+    console.fact(
+        "dials",
+        f"{spec.out}: recsys slates dial={spec.out}",
+        f"or, for the service, recsys refresh dial={spec.out}",
+    )
 
 
 def drawn_slates(spec: FindDial) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -83,12 +88,13 @@ def drawn_slates(spec: FindDial) -> tuple[pl.DataFrame, tuple[str, ...]]:
             "draw some: recsys slates dial_drawn=0.5",
         )
     worth = 1 + spec.discovery * pl.col("new_to_member").cast(pl.Float64)
-    frame = drawn.select(
+    frame = beside_what_stands(drawn).select(
         (pl.col(spec.reward).cast(pl.Float64) * worth).alias("reward"),
         *(
             pl.col("by_dial").list.get(place).cast(pl.Float64).alias(name)
-            for place, name in enumerate((OWN, *AT_DIAL))
+            for place, name in enumerate(AT_DIAL, start=1)
         ),
+        OWN,
         LOG,
         PLACE,
         "context",
@@ -98,10 +104,33 @@ def drawn_slates(spec: FindDial) -> tuple[pl.DataFrame, tuple[str, ...]]:
         send="send_id",
     )
     counts = {
-        "outcomes whose slot is not in the log, left out": found.unknown,
+        "slates beside a dial that stood before and is none of these, left out": len(
+            drawn.select("member_id", "send_id").unique()
+        )
+        - len(frame.select("member", "send").unique()),
+        f"outcomes of no slot of channel {spec.channel}, left out": found.unknown,
         "outcomes from before the send was delivered, left out": found.too_early,
     }
     return frame, tuple(f"{rows:,} {what}" for what, rows in counts.items() if rows)
+
+
+def beside_what_stands(drawn: pl.DataFrame) -> pl.DataFrame:
+    """Add what each slate's chances are with the dial that stands now, as OWN.
+
+    That is the last one of its context. A slate from before, when another stood, has its chances
+    with that dial if it is one of GRID; else it is left out.
+    """
+    stood = standing(drawn)
+    now = pl.col("context").replace_strict(stood, return_dtype=pl.Float64)
+    place = pl.lit(None, dtype=pl.Int64)
+    for number, dial in enumerate(GRID, start=1):
+        place = pl.when((now - dial).abs() < _ALIKE).then(number).otherwise(place)
+    same = (pl.col("dial_own") - now).abs() < _ALIKE
+    at = pl.when(same).then(0).otherwise(place)
+    kept = drawn.with_columns(_at=at).filter(pl.col("_at").is_not_null())
+    return kept.with_columns(
+        pl.col("by_dial").list.get(pl.col("_at"), null_on_oob=True).cast(pl.Float64).alias(OWN)
+    )
 
 
 def begin(
@@ -135,7 +164,8 @@ def told(console: Console, choices: Choices) -> None:
     heads = "".join(f"{dial:>10g}" for dial in GRID)
     console.line(f"  {'context':9}{'slates':>9}{heads}  taken")
     dials = ["as it is" if dial is None else f"{dial:g}" for dial in choices.dials]
-    for choice, taken in zip((choices.all, *choices.contexts), ("", *dials), strict=True):
+    rows = (choices.all, *choices.contexts, choices.rest)
+    for choice, taken in zip(rows, ("", *dials, ""), strict=True):
         cells = "".join(f"{_cell(one):>10}" for one in choice.more)
         console.line(f"  {choice.context:9}{choice.slates:>9,}{cells}  {taken}".rstrip())
     console.line("  more a slate than the dial that stands; * = for sure, - = the log cannot tell")

@@ -10,7 +10,9 @@ from recsys.data import encode
 from recsys.domain.artefact import open_artefact
 from recsys.domain.errors import ArtefactError, MissingArtefactError
 from recsys.evaluate import tradeoff
-from recsys.rerank.dial import dialled, read_table
+from recsys.evaluate.dials import BOOST
+from recsys.rerank.dial import dialled, dials_said, read_table
+from recsys.rerank.spec import plan_of
 from recsys.runs import tell
 from recsys.runs.console import Console
 from recsys.runs.earlier import is_served, wanted
@@ -61,7 +63,12 @@ def refresh(spec: Refresh) -> None:
     ranker = replace(ranker, spec=rerank)
     ranker = housed(ranker, embedder, spec=config.campaign, tell=console.line)
     model = Model(prepared, encoders, embedder, ranker)
-    bundle = publish(model, config, dial=tradeoff.kept(folder.path))
+    curves, dials = tradeoff.kept(folder.path), dials_said(plan_of(rerank))
+    if dials:
+        console.fact("dial", dials)
+    if dials and curves is not None:
+        curves = tradeoff.without_published(curves, BOOST)
+    bundle = publish(model, config, dial=curves)
     folder.record(refreshed=bundle.name)
     console.fact("bundle", f"{os.path.relpath(bundle)}         now CURRENT")
     console.line("next")

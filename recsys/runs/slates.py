@@ -222,6 +222,7 @@ def facts_of(send: Campaign, told: Told, keeping: Kept) -> Facts:
                 zip(seat.sales.gather(seat.shelf.sales).to_list(), seen.tolist(), strict=True)
             ),
             "missed": list(keeping.missed),
+            "rerank": sending.job.rerank.model_dump(mode="json"),
         },
     }
 

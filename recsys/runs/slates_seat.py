@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
 from recsys.campaign.audience import Audience
 from recsys.campaign.keys import U64, keys_of
@@ -82,13 +83,16 @@ class Seat:
 
 
 @lru_cache(maxsize=1)
-def seat_of(bundle: Path, fingerprint: str, at: int, *, rerank: Rerank) -> Seat:
+def seat_of(bundle: Path, fingerprint: str, at: int, *, rerank: str) -> Seat:
     """Open a bundle that the driver has verified, for the shelf of an instant (UTC us).
+
+    `rerank` is how slates are made, as JSON: settings of a package may not be hashable.
 
     Raises:
         ArtefactError: it cannot be used, or is another by now.
     """
-    return seated(open_bundle(bundle, verified=fingerprint).parts, at, rerank)
+    spec: Rerank = TypeAdapter(Rerank).validate_json(rerank)
+    return seated(open_bundle(bundle, verified=fingerprint).parts, at, spec)
 
 
 def seated(parts: BundleParts, at: int, rerank: Rerank) -> Seat:

@@ -42,7 +42,8 @@ class Deciding:
             NoRoomError, DeviceError: the system refused.
         """
         job = self.job
-        sending = Sending(seat_of(job.bundle, job.fingerprint, job.at, rerank=job.rerank), job)
+        rerank = job.rerank.model_dump_json()
+        sending = Sending(seat_of(job.bundle, job.fingerprint, job.at, rerank=rerank), job)
         way = told(self.folder)
         filled = sending.fill(read_dealt(self.folder, number, job), way)
         said = sending.said(filled)

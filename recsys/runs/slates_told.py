@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 from recsys.campaign.pace import Pace, Way
 from recsys.domain.clock import utc_of
 from recsys.domain.ledger import ShardPlan
+from recsys.rerank.dial import dials_said
+from recsys.rerank.spec import plan_of
 from recsys.runs.console import Console, clock
 from recsys.runs.folder import version
 from recsys.runs.slates_repair import Kept
@@ -34,6 +36,9 @@ def begin(console: Console, sending: Sending, *, members: int) -> None:
         "shelf", f"{len(seat.shelf):,} sales, {int(seat.shelf.curated.sum())} picked by editors"
     )
     console.fact("members", f"{members:,}, {job.slots} slots each")
+    dials = dials_said(plan_of(job.rerank))
+    if dials:
+        console.fact("dial", dials)
 
 
 def left_out(console: Console, *, unknown: int, unwritten: int) -> None:

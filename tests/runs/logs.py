@@ -118,7 +118,7 @@ def _whole(known: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_dials(
-    folder: Path, slates: pl.DataFrame, *, own: float = 0.7, swapped: float = 0.0
+    folder: Path, slates: pl.DataFrame, *, own: float = 0.7, swapped: float = 0.0, day: int = 0
 ) -> None:
     """Write slates in the columns of `recsys.evaluate.by_context` as a log and its outcomes.
 
@@ -131,8 +131,8 @@ def with_dials(
             "slot",
             "context",
             send_id="send",
-            decided_at=pl.lit(NOON),
-            delivered_for=pl.lit(NOON),
+            decided_at=pl.lit(NOON + timedelta(days=day)),
+            delivered_for=pl.lit(NOON + timedelta(days=day)),
             member_id="member",
             channel=pl.lit("mail"),
             sale_id=pl.lit("s0"),

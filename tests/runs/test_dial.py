@@ -122,7 +122,7 @@ def test_a_log_that_cannot_tell_writes_nothing_and_ends_with_five(
     assert "recsys slates dial_drawn=0.5" in said.stderr
     said = asked(tmp_path, sent / "log", "outcomes=did.csv", "out=tables/dial.json")
     assert said.returncode == 2
-    assert "there is no folder tables" in said.stderr
+    assert "out=tables/dial.json is no file in a folder that is there" in said.stderr
     with_dials(tmp_path, log(30_000, wants={}))
     said = asked(tmp_path, tmp_path / "log", "draws=100")
     assert said.returncode == 5
@@ -138,7 +138,7 @@ def test_outcomes_of_another_log_are_no_reason_to_say_that_no_dial_is_better(
     said = asked(tmp_path, tmp_path / "log")
     assert said.returncode == 5
     assert "nothing came of these slates" in said.stderr
-    assert "outcomes whose slot is not in the log, left out" in said.stderr
+    assert "outcomes of no slot of channel mail, left out" in said.stderr
 
 
 def test_swapped_slates_are_left_out_and_too_many_are_a_reason_to_refuse(tmp_path: Path) -> None:
@@ -163,6 +163,39 @@ def test_several_sends_are_one_log_and_a_dial_found_before_is_kept(tmp_path: Pat
     table = json.loads((tmp_path / "dial.json").read_text())
     assert table["novelty_short"] == [0.0, 0.35, 0.35, 0.35, 0.35]
     assert table["novelty"] == pytest.approx(0.35)
+
+
+def test_an_earlier_round_is_read_beside_the_dial_that_stands_now(tmp_path: Path) -> None:
+    frame = log(6_000)
+
+    def send(name: str, *, own: float, day: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        (tmp_path / name).mkdir()
+        slates = frame.with_columns(send=pl.lit(name))
+        with_dials(tmp_path / name, slates, own=own, day=day)
+        outcomes = str(tmp_path / name / "outcomes.parquet")
+        return drawn_slates(FindDial(root=str(tmp_path / "*" / "log"), outcomes=outcomes))
+
+    send("a", own=0.7, day=0)
+    found, left_out = send("b", own=1.4, day=1)
+    assert not [said for said in left_out if "stood before" in said]
+    old = found.filter(pl.col("send") == "a")
+    assert len(old) == len(frame)
+    # 1.4 is the fourth of the grid
+    np.testing.assert_array_equal(old["own"].to_numpy(), old["dial_3"].to_numpy())
+    new = found.filter(pl.col("send") == "b").sort("member", "slot")
+    own = frame.sort("member", "slot")["own"].to_numpy()
+    np.testing.assert_allclose(new["own"].to_numpy(), own, rtol=1e-6)
+    # 0.9 is not of the grid: nothing is known of it in earlier slates
+    found, left_out = send("c", own=0.9, day=2)
+    assert {*found["send"]} == {"c"}
+    assert [said for said in left_out if "stood before" in said]
+
+
+def test_a_log_in_the_folder_one_stands_in_is_read(tmp_path: Path) -> None:
+    with_dials(tmp_path, log(300))
+    said = verb(tmp_path / "log", "dial", "root=.", "outcomes=../outcomes.parquet")
+    assert said.returncode == 5
+    assert "300 slates of channel mail" in said.stdout
 
 
 def test_a_bundle_that_cannot_tell_members_apart_draws_no_dials(tmp_path: Path) -> None:
