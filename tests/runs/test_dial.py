@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,8 +21,10 @@ from recsys.rerank.dial import CONTEXTS, GRID
 from recsys.rerank.fit import usual_appetite
 from recsys.runs.dial import drawn_slates
 from recsys.runs.log_spec import FindDial
+from recsys.serve.bundle import open_bundle
 from tests.builders import tiny_dataset
 from tests.evaluate.test_by_context import log
+from tests.runs.conftest import Trained
 from tests.runs.logs import with_dials
 from tests.runs.slates_shop import Shop, log_of, shop_of, with_taste
 from tests.runs.starting import verb
@@ -244,3 +247,26 @@ def test_what_one_half_chose_and_the_other_denies_is_not_written(tmp_path: Path)
     assert said.returncode == 5
     assert "no better for the other half" in said.stderr
     assert not (tmp_path / "dial.json").exists()
+
+
+@pytest.mark.slow
+def test_refresh_puts_dials_by_context_on_what_is_served_and_keeps_them(copied: Trained) -> None:
+    table = {"novelty": 0.35, "novelty_short": [0, 0, 0.7, 1.4, 1.4], "novelty_long": []}
+    (copied.folder / "dial.json").write_text(json.dumps(table))
+    said = verb(copied.folder, "refresh", "dial=dial.json")
+    assert said.returncode == 0, said.stderr
+    assert "\n  dial     by context\n" in said.stdout
+    for _ in range(2):
+        bundle = open_bundle(copied.bundle)
+        rerank = bundle.parts.ranker.spec.model_dump()
+        assert rerank["novelty_short"] == (0.0, 0.0, 0.7, 1.4, 1.4)
+        assert rerank["novelty_long"] == (0.7,) * 5
+        specs: Any = bundle.parts.specs
+        assert specs["rerank"]["novelty"] == pytest.approx(0.35)
+        curves = bundle.parts.dial
+        assert curves is not None
+        assert not curves.filter((pl.col("way") == "boost") & pl.col("published")).height
+        assert verb(copied.folder, "refresh").returncode == 0
+    refused = verb(copied.folder, "refresh", "dial=nowhere.json")
+    assert refused.returncode == 2
+    assert "dial=nowhere.json is no file" in refused.stderr

@@ -5,16 +5,13 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import yaml
 
 from recsys.domain.artefact import read_manifest
 from recsys.runs.spec import Train
-from recsys.serve.bundle import open_bundle
 from tests.runs.conftest import Trained
 from tests.runs.starting import only, recsys, verb
 
@@ -201,28 +198,6 @@ def test_refresh_uses_the_model_that_is_served_whatever_failed_since(copied: Tra
     refused = verb(copied.folder, "refresh", "run=latest")
     assert refused.returncode == 4
     assert "refresh with the model that is served: leave out run=..." in refused.stderr
-
-
-def test_refresh_puts_dials_by_context_on_what_is_served_and_keeps_them(copied: Trained) -> None:
-    table = {"novelty": 0.35, "novelty_short": [0, 0, 0.7, 1.4, 1.4], "novelty_long": []}
-    (copied.folder / "dial.json").write_text(json.dumps(table))
-    said = verb(copied.folder, "refresh", "dial=dial.json")
-    assert said.returncode == 0, said.stderr
-    assert "\n  dial     by context\n" in said.stdout
-    for _ in range(2):
-        bundle = open_bundle(copied.bundle)
-        rerank = bundle.parts.ranker.spec.model_dump()
-        assert rerank["novelty_short"] == (0.0, 0.0, 0.7, 1.4, 1.4)
-        assert rerank["novelty_long"] == (0.7,) * 5
-        specs: Any = bundle.parts.specs
-        assert specs["rerank"]["novelty"] == pytest.approx(0.35)
-        curves = bundle.parts.dial
-        assert curves is not None
-        assert not curves.filter((pl.col("way") == "boost") & pl.col("published")).height
-        assert verb(copied.folder, "refresh").returncode == 0
-    refused = verb(copied.folder, "refresh", "dial=nowhere.json")
-    assert refused.returncode == 2
-    assert "dial=nowhere.json is no file" in refused.stderr
 
 
 def test_a_dry_run_of_the_service_opens_the_bundle_and_does_not_listen(trained: Trained) -> None:
