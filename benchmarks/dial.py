@@ -22,6 +22,7 @@ import polars as pl
 import torch
 
 from benchmarks.cells import load_now, machine
+from benchmarks.forward import settings
 from benchmarks.turns import Row, Spread, line
 from recsys.domain.arrays import NONE
 from recsys.domain.events import Kind
@@ -34,10 +35,7 @@ from recsys.rerank.offer import Picks
 from recsys.rerank.spec import Blend, Rerank
 from recsys.runs.dial import table_of
 from recsys.runs.forward import Plan, Start, forward, start
-from recsys.runs.spec import Train
-from recsys.towers.spec import Cpu, TwoTower
 from recsys.world.days import Day
-from recsys.world.spec import FlashSales
 
 DRAWS, SEED = 1_000, 0
 _WIDTH = 12
@@ -88,20 +86,6 @@ class Watched:
             bought.with_columns(reward=pl.lit(1.0)), on=("member", "send", "sale"), how="left"
         )
         return shown.with_columns(pl.col("reward").fill_null(0.0), pl.col("member").cast(pl.String))
-
-
-def settings(seed: int, *, members: int, quick: bool) -> Train:
-    """Return a world and the stack that is fitted on its past."""
-    if quick:
-        return Train(
-            data=FlashSales(members=400, days=16, seed=seed, value_days=3, calibration_days=2),
-            towers=TwoTower(dim=16, epochs=1),
-            trainer=Cpu(threads=1),
-        )
-    data = FlashSales(
-        members=members, days=45, seed=seed, value_days=7, calibration_days=5, test_days=1
-    )
-    return Train(data=data, trainer=Cpu(threads=1))
 
 
 def played(begun: Start, rerank: Rerank, *, days: int) -> tuple[pl.DataFrame, list[Day]]:

@@ -108,7 +108,7 @@ Worlds = Sequence[Mapping[str, Brought]]
 """Of each world, what each policy brought."""
 
 
-def settings(seed: int, *, quick: bool = False) -> Train:
+def settings(seed: int, *, members: int = 5_000, quick: bool = False) -> Train:
     """Return a world and the stack that is fitted on its past."""
     if quick:
         return Train(
@@ -118,7 +118,7 @@ def settings(seed: int, *, quick: bool = False) -> Train:
         )
     # few members buy in a day: the value model gets more of them than is usual
     data = FlashSales(
-        members=5_000, days=45, seed=seed, value_days=7, calibration_days=5, test_days=1
+        members=members, days=45, seed=seed, value_days=7, calibration_days=5, test_days=1
     )
     return Train(data=data, trainer=Cpu(threads=1))
 

@@ -20,7 +20,6 @@ from recsys.rerank.appetite import LEAST_MEMBERS, Appetite
 from recsys.rerank.signals import Question
 from recsys.rerank.spec import FIFTHS, Blend, Pure, Rerank, Spaced, five_or_none
 
-Dials = tuple[float | None, ...]
 FifthsOrAsIs = Annotated[tuple[NonNegative | None, ...], AfterValidator(five_or_none)]
 """A number for each fifth of the members, null where it stays, or none."""
 
@@ -49,13 +48,10 @@ def context_of(question: Question) -> I64:
 
 def dial_of(question: Question, plan: Blend | Spaced) -> F32:
     """Return where the dial stands for each member, F32[n]."""
-    num = question.trail.num
     if not (plan.novelty_short or plan.novelty_long):
-        return np.full(num, plan.novelty, dtype=np.float32)
-    same = (plan.novelty,) * FIFTHS
-    pasts = (*(plan.novelty_short or same), *(plan.novelty_long or same))
+        return np.full(question.trail.num, plan.novelty, dtype=np.float32)
     # NONE reads the last
-    table = np.array([plan.novelty, *pasts, plan.novelty], dtype=np.float32)
+    table = np.array([*plan.dials, plan.novelty], dtype=np.float32)
     dials: F32 = table[context_of(question)]
     return dials
 
@@ -116,19 +112,16 @@ class DialTable(Spec):
 
     def put(self, plan: Blend | Spaced) -> Blend | Spaced:
         """Return the settings of slates with these dials."""
-        same = (plan.novelty,) * FIFTHS
-
-        def merged(mine: Dials, before: Dials) -> Dials:
-            return tuple(
-                old if new is None else new
-                for new, old in zip(mine or (None,) * FIFTHS, before or same, strict=True)
-            )
-
+        as_is = (None,) * FIFTHS
+        found = (self.novelty, *(self.novelty_short or as_is), *(self.novelty_long or as_is))
+        dials = tuple(
+            old if new is None else new for new, old in zip(found, plan.dials, strict=True)
+        )
         return plan.model_copy(
             update={
-                "novelty": plan.novelty if self.novelty is None else self.novelty,
-                "novelty_short": merged(self.novelty_short, plan.novelty_short),
-                "novelty_long": merged(self.novelty_long, plan.novelty_long),
+                "novelty": dials[0],
+                "novelty_short": dials[1 : 1 + FIFTHS],
+                "novelty_long": dials[1 + FIFTHS :],
             }
         )
 

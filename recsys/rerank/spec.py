@@ -96,6 +96,12 @@ class Mixed(Slate):
     """0 takes the best; above, sales are drawn by softmax of gain over this many standard
     deviations of the member's values, and the log propensity says how likely each was."""
 
+    @property
+    def dials(self) -> tuple[float, ...]:
+        """Where the dial stands without a past, then by fifth of short and of long pasts: 11."""
+        same = (self.novelty,) * FIFTHS
+        return (self.novelty, *(self.novelty_short or same), *(self.novelty_long or same))
+
 
 class Pure(Slate):
     """The sales of highest expected value, nothing else."""

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.dial import mean, played, settings
+from benchmarks.dial import mean, played
+from benchmarks.forward import settings
 from recsys.domain.events import Kind
 from recsys.evaluate.by_context import AT_DIAL, OWN
 from recsys.rerank.dial import CONTEXTS, blended
@@ -21,7 +22,7 @@ DAYS = 2
 @pytest.fixture(scope="module", name="begun")
 def _begun(tmp_path_factory: pytest.TempPathFactory) -> Start:
     folder: Path = tmp_path_factory.mktemp("world")
-    return start(settings(1, members=400, quick=True), days=DAYS, folder=folder)
+    return start(settings(1, quick=True), days=DAYS, folder=folder)
 
 
 def test_a_slot_is_rewarded_if_its_sale_was_bought_on_its_day(begun: Start) -> None:

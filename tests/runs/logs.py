@@ -74,7 +74,7 @@ def slate_log(folder: Path, members: int = 3_000) -> dict[str, pl.DataFrame]:
         mine = pl.col("member_id").str.slice(1).cast(pl.Int64) % SHARDS == shard
         write_shard(rows.filter(mine), folder / "log", shard=shard)
     shown = rows.filter(pl.col("slot") >= 0)
-    outcomes = _outcomes(shown[::3])
+    outcomes = bought_from(shown[::3])
     target = shown.select(
         *KEY,
         target_log_prob=pl
@@ -144,10 +144,11 @@ def with_dials(
         )
     )
     write_shard(rows, folder / "log", shard=0)
-    _outcomes(rows.filter(slates["reward"] > 0)).write_parquet(folder / "outcomes.parquet")
+    bought_from(rows.filter(slates["reward"] > 0)).write_parquet(folder / "outcomes.parquet")
 
 
-def _outcomes(keys: pl.DataFrame) -> pl.DataFrame:
+def bought_from(keys: pl.DataFrame) -> pl.DataFrame:
+    """Outcomes of some rows of a log: a purchase five minutes after delivery."""
     kinds = kinds_of(OUTCOMES)
     return keys.select(
         *KEY,
@@ -157,5 +158,5 @@ def _outcomes(keys: pl.DataFrame) -> pl.DataFrame:
         bought=True,
         margin=pl.lit(2.5, pl.Float32),
         unsubscribed=False,
-        at=pl.lit(NOON + timedelta(minutes=5)).cast(kinds["at"]),
+        at=(pl.col("delivered_for") + timedelta(minutes=5)).cast(kinds["at"]),
     ).select(*kinds)

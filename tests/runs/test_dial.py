@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys.campaign.slate_columns import KEY, OUTCOMES, kinds_of
 from recsys.domain.errors import SettingError
 from recsys.domain.ties import uniform
 from recsys.evaluate.by_context import halves
@@ -25,7 +23,7 @@ from recsys.serve.bundle import open_bundle
 from tests.builders import tiny_dataset
 from tests.evaluate.test_by_context import log
 from tests.runs.conftest import Trained
-from tests.runs.logs import with_dials
+from tests.runs.logs import bought_from, with_dials
 from tests.runs.slates_shop import Shop, log_of, shop_of, with_taste
 from tests.runs.starting import verb
 
@@ -68,16 +66,7 @@ def outcomes(log: pl.DataFrame) -> pl.DataFrame:
     """What members did: in one slot of three of what is new, in none of what is known."""
     new = log.filter(pl.col("slot") >= 0, pl.col("new_to_member") > 0.5)
     some = new.filter(uniform(3, np.arange(len(new))) < 1 / 3)
-    return some.select(
-        *KEY,
-        opened=True,
-        clicked=True,
-        visited=False,
-        bought=True,
-        margin=pl.lit(2.5, pl.Float32),
-        unsubscribed=False,
-        at=pl.col("delivered_for") + timedelta(minutes=5),
-    ).select(*kinds_of(OUTCOMES))
+    return bought_from(some)
 
 
 def asked(folder: Path, log: Path, *words: str) -> subprocess.CompletedProcess[str]:
