@@ -55,8 +55,9 @@ EXAMPLES = {
 def help_text(vocabulary: Vocabulary, words: Sequence[str]) -> str:
     """Write the help of a verb, for the options chosen by the other words on the line."""
     chosen = chosen_kinds([word for word in words if word not in HELP_FLAGS], vocabulary)
+    plan = "; add dry_run=true to see the plan" * ("dry_run" in vocabulary.spec.model_fields)
     lines = [
-        f"recsys {vocabulary.verb} key=value ...      no dashes; add dry_run=true to see the plan",
+        f"recsys {vocabulary.verb} key=value ...      no dashes{plan}",
         "",
         *EXAMPLES.get(vocabulary.verb, ()),
     ]

@@ -84,3 +84,10 @@ def test_help_speaks_of_the_options_chosen_on_the_line() -> None:
     other = help_text(known, ["data=globo", "--help"])
     assert "data.logging_policy=" not in other
     assert "data.shelf_hours=" in other
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_a_plan_is_promised_where_a_verb_can_show_one(verb: str) -> None:
+    spec = VERBS[verb][0]
+    first = help_text(vocabulary(verb, spec), ["--help"]).splitlines()[0]
+    assert ("dry_run=true" in first) is ("dry_run" in spec.model_fields)
